@@ -1,0 +1,17 @@
+"""Class-based websocket consumers for Django, on raw ASGI. Read ``consumer.py`` first."""
+
+from .consumer import WebsocketConsumer
+from .exceptions import ConnectionClosed, InvalidEvent, InvalidState, WsconsumerError
+from .protocol import CloseCode, ConnectionState
+
+__all__ = [
+    "CloseCode",
+    "ConnectionClosed",
+    "ConnectionState",
+    "InvalidEvent",
+    "InvalidState",
+    "WebsocketConsumer",
+    "WsconsumerError",
+]
+
+__version__ = "0.1.0"

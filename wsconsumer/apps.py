@@ -1,0 +1,10 @@
+"""The Django app: add ``"wsconsumer"`` to ``INSTALLED_APPS`` for its checks and commands."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class WsconsumerConfig(AppConfig):
+    name = "wsconsumer"
+    verbose_name = "Websocket consumers"

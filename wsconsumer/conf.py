@@ -1,0 +1,89 @@
+"""
+The ``WSCONSUMER`` settings dict: every key, its default and what it may be, read at use.
+
+A mistake is told twice, in the same words: by a system check, and by ``ImproperlyConfigured`` where
+the setting is first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Final, NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+
+class Setting(NamedTuple):
+    """One key of ``WSCONSUMER``: its default, a test for values and the test in words."""
+
+    default: Any
+    is_valid: Callable[[Any], bool]
+    expected: str
+
+
+class Problem(NamedTuple):
+    """What is wrong with the settings; ``id`` is that of the system check."""
+
+    id: str
+    message: str
+    hint: str
+
+
+def _is_origins(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(origin, str) and (origin == "*" or "://" in origin) for origin in value
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "ALLOWED_ORIGINS": Setting(
+        (), _is_origins, 'a list of origins with their scheme, such as "https://example.com"'
+    ),
+    "THREADS": Setting(8, _is_count, "an int of at least 1"),
+    "URLCONF": Setting(
+        None,
+        lambda value: value is None or (isinstance(value, str) and value != ""),
+        "None or the dotted path of a URLconf module",
+    ),
+}
+
+
+def get(name: str) -> Any:
+    """Return a setting or its default; raise ``ImproperlyConfigured`` if the dict is wrong."""
+    for problem in problems():
+        raise ImproperlyConfigured(f"{problem.message} {problem.hint}")
+    configured: Mapping[str, Any] = getattr(settings, "WSCONSUMER", {})
+    return configured.get(name, SETTINGS[name].default)
+
+
+def problems() -> Iterator[Problem]:
+    """Yield what is wrong with ``WSCONSUMER``."""
+    configured = getattr(settings, "WSCONSUMER", {})
+    if not isinstance(configured, Mapping):
+        yield Problem(
+            "wsconsumer.E001",
+            f"WSCONSUMER must be a dict, got {configured!r}.",
+            'Write WSCONSUMER = {"THREADS": 8}, or leave it out.',
+        )
+        return
+    for name, value in configured.items():
+        if name not in SETTINGS:
+            yield _unknown(name)
+        elif not SETTINGS[name].is_valid(value):
+            yield Problem(
+                "wsconsumer.E003",
+                f"WSCONSUMER[{name!r}] must be {SETTINGS[name].expected}, got {value!r}.",
+                f"The default is {SETTINGS[name].default!r}.",
+            )
+
+
+def _unknown(name: object) -> Problem:
+    near = get_close_matches(str(name).upper(), SETTINGS, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(SETTINGS)}."
+    return Problem("wsconsumer.E002", f"WSCONSUMER has no setting {name!r}.", hint)

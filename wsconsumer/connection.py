@@ -1,0 +1,324 @@
+"""
+One connection: its state, and the verbs that move it, spoken in ASGI to the server's ``send``.
+
+Nothing of the server gets out of here: whatever ``send`` raises once the client may have gone
+becomes ``ConnectionClosed``. Read ``protocol.TRANSITIONS`` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, cast
+
+from .counters import counters
+from .exceptions import ConnectionClosed, InvalidEvent, InvalidState
+from .protocol import (
+    ACCEPT_HEADERS,
+    TRANSITIONS,
+    Action,
+    CloseCode,
+    ConnectionState,
+    Event,
+    Header,
+    RawHeaders,
+    Receive,
+    Scope,
+    Send,
+    check_close,
+    disconnected,
+    encode_headers,
+    encode_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds that the server has, once a close was sent, to report that the connection is closed."""
+
+STOP_TIMEOUT: Final = 1.0
+"""The same in seconds where the server is stopping and the application was cancelled."""
+
+_OPEN: Final = ConnectionState.OPEN
+_WITH_CLIENT: Final = {
+    ConnectionState.CONNECTING: ConnectionState.CLOSED,
+    ConnectionState.OPEN: ConnectionState.CLOSING,
+}
+"""The states in which a client that leaves is news, and where that leads a hook that runs."""
+
+
+class Connection:
+    """
+    One websocket connection as the application sees it; made in the task that serves it.
+
+    ``owner`` is the name that errors speak of. ``emit`` takes a ``websocket.send`` event: it is the
+    server's own ``send`` while the connection is open, and raises the right error at other times,
+    so that a message costs no look at the state.
+    """
+
+    __slots__ = (
+        "_scope",
+        "_send",
+        "_task",
+        "_timer",
+        "abandoned",
+        "accepted",
+        "close_code",
+        "close_reason",
+        "dropped",
+        "emit",
+        "handling",
+        "interrupted",
+        "owner",
+        "receive",
+        "rejected_with",
+        "state",
+        "subprotocol",
+    )
+
+    def __init__(self, owner: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self.owner = owner
+        self.receive = receive
+        self.emit: Send = self._refuse
+        self.state = ConnectionState.CONNECTING
+        self.accepted = False
+        self.rejected_with: int | None = None
+        self.subprotocol: str | None = None
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.handling: Event | None = None
+        self.interrupted = False
+        self.abandoned = False
+        self.dropped = 0
+        self._scope = scope
+        self._send = send
+        self._task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def connected(self) -> bool:
+        """Take the first event; tell whether the client is still there to be answered."""
+        event = await self.receive()
+        if event["type"] == "websocket.connect":
+            return True
+        if event["type"] == "websocket.disconnect":
+            self.disconnected(event)
+            return False
+        raise InvalidEvent(f"Expected websocket.connect first, got {event['type']!r}.")
+
+    async def accept(self, subprotocol: str | None = None, headers: RawHeaders = ()) -> None:
+        """Complete the opening handshake. Arguments and errors: ``WebsocketConsumer.accept``."""
+        self._check(Action.ACCEPT)
+        offered = self._scope.get("subprotocols") or ()
+        if subprotocol is not None and subprotocol not in offered:
+            raise ValueError(
+                f"{self.owner}.accept() can't choose the subprotocol {subprotocol!r}: the client "
+                f"offers {list(offered)} (RFC 6455 section 4.2.2). Choose one of these or None."
+            )
+        lines = encode_headers(headers, f"{self.owner}.accept()")
+        event = {
+            "type": "websocket.accept",
+            "subprotocol": subprotocol,
+            "headers": [*lines, *self._scope.get(ACCEPT_HEADERS, ())],
+        }
+        self._move(TRANSITIONS[self.state][Action.ACCEPT])
+        try:
+            await self._send(event)
+        except Exception as error:
+            self._move(ConnectionState.CLOSED)
+            raise self._closed(Action.ACCEPT) from error
+        self.accepted = True
+        self.subprotocol = subprotocol
+
+    async def reject(
+        self, status: int = 403, body: str | bytes = "", headers: RawHeaders = ()
+    ) -> None:
+        """Refuse the opening handshake. Arguments and errors: ``WebsocketConsumer.reject``."""
+        self._check(Action.REJECT)
+        if status not in range(300, 600):
+            raise ValueError(
+                f"{self.owner}.reject() expects an HTTP status from 300 to 599, got {status!r}."
+            )
+        if not isinstance(body, str | bytes):
+            raise TypeError(f"{self.owner}.reject() expects body to be str or bytes, got {body!r}.")
+        lines = encode_headers(headers, f"{self.owner}.reject()")
+        if isinstance(body, str):
+            body = encode_text(body, f"{self.owner}.reject() body")
+            if body and not any(name == b"content-type" for name, _ in lines):
+                lines.append((b"content-type", b"text/plain; charset=utf-8"))
+        if not any(name == b"content-length" for name, _ in lines):
+            lines.append((b"content-length", b"%d" % len(body)))
+        await self.deny(status, lines, body)
+
+    async def deny(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """
+        Send a denial response, whole where the server speaks the ASGI extension for it.
+
+        Elsewhere the only answer that ASGI has is a close before accept: a bare 403.
+        """
+        self._check(Action.REJECT)
+        self._move(TRANSITIONS[self.state][Action.REJECT])
+        self.rejected_with = int(status)
+        try:
+            if "websocket.http.response" in (self._scope.get("extensions") or ()):
+                start = {"status": self.rejected_with, "headers": list(headers)}
+                await self._send({"type": "websocket.http.response.start", **start})
+                await self._send({"type": "websocket.http.response.body", "body": body})
+            else:
+                if status != HTTPStatus.FORBIDDEN:
+                    logger.info("No denial response here: the client gets 403, not %d.", status)
+                await self._send({"type": "websocket.close"})
+        except Exception:
+            logger.debug("%s: the client left before it was refused.", self.owner, exc_info=True)
+
+    async def _refuse(self, event: Event) -> None:
+        raise self._refusal(Action.SEND)
+
+    def send_failed(self, event: Event) -> Exception:
+        """Return the error for a ``websocket.send`` event that the server did not take."""
+        try:
+            encode_text(event.get("text", ""), f"{self.owner}.send() text")
+        except ValueError as error:
+            return error
+        if self.state is _OPEN:
+            self._move(ConnectionState.CLOSING)
+            self._expect_disconnect()
+        return self._closed(Action.SEND)
+
+    async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Close the connection. Arguments and errors: ``WebsocketConsumer.close``."""
+        check_close(code, reason)
+        if self.state is ConnectionState.CONNECTING:
+            await self._close_before_accept(code, reason)
+            return
+        if self.state is not _OPEN:
+            return
+        self._move(TRANSITIONS[self.state][Action.CLOSE])
+        self.close_code, self.close_reason = int(code), reason
+        self._expect_disconnect()
+        try:
+            await self._send_close(self.close_code, reason)
+        except Exception:
+            logger.debug("%s: the client left before the close.", self.owner, exc_info=True)
+
+    async def _close_before_accept(self, code: int, reason: str) -> None:
+        if code != CloseCode.NORMAL or reason:
+            raise InvalidState(
+                f"{self.owner}.close({int(code)}, {reason!r}) can't reach the client, the "
+                "connection is CONNECTING: a close code needs an accepted websocket. Call "
+                "accept() first, or refuse the handshake with reject(status)."
+            )
+        await self.reject()
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except Exception:
+            if code == CloseCode.NORMAL or code >= 3000:
+                raise
+            # Some servers (daphne, where it can't be mended) refuse to send the codes between.
+            await self._send({"type": "websocket.close", "code": CloseCode.NORMAL.value})
+            logger.warning("%s: the server can't send %d, the client got 1000.", self.owner, code)
+
+    def disconnected(self, event: Event) -> None:
+        """Take the event that ends the connection; what closed it first is what counts."""
+        code, reason = disconnected(event)
+        if self.close_code is None:
+            self.close_code, self.close_reason = code, reason
+        self._move(TRANSITIONS[self.state][Action.DISCONNECT])
+        if self.interrupted:
+            # The hook swallowed its cancellation.
+            self.interrupted = False
+            self._task.uncancel()
+
+    def end(self) -> tuple[int, str]:
+        """Close for good: nothing is sent or awaited any more. Return close code and reason."""
+        self._move(ConnectionState.CLOSED)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.dropped:
+            counters["message_dropped"] += self.dropped
+            logger.info("%s: %d messages came too late.", self.owner, self.dropped)
+        return self._code, self.close_reason
+
+    def interrupt(self) -> None:
+        """The client has left: cancel the hook that still runs for it, unless we closed first."""
+        if self.handling is not None and self.state in _WITH_CLIENT:
+            self._move(_WITH_CLIENT[self.state])
+            self.interrupted = True
+            self._task.cancel()
+
+    def was_interrupted(self, error: BaseException) -> bool:
+        """Tell, once, whether ``error`` is our own cancellation of a hook."""
+        ours = self.interrupted and asyncio.current_task() is self._task
+        if not ours or not isinstance(error, asyncio.CancelledError):
+            return False
+        self.interrupted = False
+        return self._task.uncancel() == 0
+
+    async def await_disconnect(self) -> None:
+        """Let a close frame out of a server that is stopping: wait a little for its answer."""
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                while (await self.receive())["type"] != "websocket.disconnect":
+                    pass
+        except Exception:
+            logger.debug("%s: the server did not report the close.", self.owner, exc_info=True)
+
+    def gave_up(self, error: BaseException) -> bool:
+        """Tell whether ``error`` is our own way out of waiting for the disconnect event."""
+        return (
+            self.abandoned
+            and isinstance(error, asyncio.CancelledError)
+            and self._task.uncancel() == 0
+        )
+
+    def _expect_disconnect(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abandon)
+
+    def _abandon(self) -> None:
+        """Wake the loop that waits in vain for the disconnect event; never interrupt a hook."""
+        if self.handling is not None:
+            self._expect_disconnect()
+        else:
+            self.abandoned = True
+            self._task.cancel()
+
+    def _move(self, state: ConnectionState) -> None:
+        self.state = state
+        self.emit = self._send if state is _OPEN else self._refuse
+
+    def _check(self, action: Action) -> None:
+        if action not in TRANSITIONS[self.state]:
+            raise self._refusal(action)
+
+    def _refusal(self, action: Action) -> InvalidState | ConnectionClosed:
+        verb = f"{self.owner}.{action.value}"
+        if self.rejected_with is not None:
+            return InvalidState(f"{verb} comes too late: reject({self.rejected_with}) was called.")
+        if self.state is ConnectionState.CONNECTING:
+            return InvalidState(
+                f"{verb} needs an open connection, but it is CONNECTING. Call accept() first."
+            )
+        if self.state is _OPEN:
+            return InvalidState(
+                f"{verb} comes too late: the connection is OPEN, accept() was called. "
+                "End it with close()."
+            )
+        return self._closed(action)
+
+    def _closed(self, action: Action) -> ConnectionClosed:
+        reason = f" {self.close_reason!r}" if self.close_reason else ""
+        return ConnectionClosed(
+            f"{self.owner}.{action.value} needs an open connection, but it is "
+            f"{self.state.name} ({self._code}{reason}).",
+            code=self._code,
+            reason=self.close_reason,
+        )
+
+    @property
+    def _code(self) -> int:
+        return CloseCode.ABNORMAL.value if self.close_code is None else self.close_code

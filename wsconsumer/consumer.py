@@ -1,0 +1,331 @@
+"""
+``WebsocketConsumer``: hooks to override, verbs to call, facts to read, and the loop between them.
+
+The loop is the per-message path: it does what a hand-written ASGI loop does, plus one check of the
+state and one flag. Read ``__call__`` first, then ``_listen``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, final
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.signals import got_request_exception
+from django.http import Http404
+
+from .connection import Connection
+from .counters import counters
+from .exceptions import ConnectionClosed, InvalidState, WsconsumerError
+from .hooks import check_hooks
+from .protocol import CloseCode, ConnectionState, Event, RawHeaders, empty_message
+from .servers import mend
+from .view import ConsumerView
+from .watchman import watchman
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+    from .protocol import Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+_OPEN: Final = ConnectionState.OPEN
+
+
+class WebsocketConsumer(ConsumerView):
+    """
+    Subclass this, override the hooks, and map ``YourConsumer.as_view()`` in ``urls.py``.
+
+    Each connection gets an instance of its own. ``receive()`` is called in order, one message at a
+    time; ``disconnect()`` runs exactly once for every connection that was accepted.
+    """
+
+    scope: Scope
+
+    _connection: Connection
+    _spawned: set[asyncio.Task[None]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_hooks(cls)
+
+    # Hooks: override these.
+
+    async def connect(self) -> None:
+        """
+        Override to decide on the connection: ``accept()``, ``reject()``, or raise
+        ``PermissionDenied`` or ``Http404``. Return without a decision, and it is accepted.
+        """
+
+    async def receive(self, data: str | bytes) -> None:
+        """Override to handle a message: ``str`` for text, ``bytes`` for binary. Ignored as is."""
+
+    async def disconnect(self, code: int, reason: str) -> None:
+        """
+        Override to clean up: the connection is closed, with this close code and reason.
+
+        The code is ours if ``close()`` came first, 1005 if the client sent none, 1006 if it
+        vanished, 1012 if the server stops. Does nothing as is.
+        """
+
+    # Verbs: call these.
+
+    async def accept(self, subprotocol: str | None = None, headers: RawHeaders = ()) -> None:
+        """
+        Complete the opening handshake.
+
+        ``subprotocol``: one of those the client offers (``scope["subprotocols"]``), or ``None``.
+        ``headers``: more headers for the 101 response, pairs of ``str`` or ``bytes`` (latin-1).
+        Raises ``InvalidState`` if there was a decision before, ``ConnectionClosed`` if the client
+        has left, ``TypeError`` or ``ValueError`` for what can't be sent.
+        """
+        await self._connection.accept(subprotocol, headers)
+
+    async def reject(
+        self, status: int = 403, body: str | bytes = "", headers: RawHeaders = ()
+    ) -> None:
+        """
+        Refuse the opening handshake with an HTTP status from 300 to 599, and a body and headers.
+
+        Where the server has no denial response (the ASGI extension ``websocket.http.response``)
+        the client gets a bare 403. Raises ``InvalidState`` if there was a decision before,
+        ``TypeError`` or ``ValueError`` for what can't be sent.
+        """
+        await self._connection.reject(status, body, headers)
+
+    async def send(self, data: str | bytes | bytearray | memoryview) -> None:
+        """
+        Send one message: ``str`` as text, ``bytes`` as binary.
+
+        Raises ``InvalidState`` before ``accept()``, ``ConnectionClosed`` after ``close()`` or once
+        the client has gone, ``TypeError`` for other data, ``ValueError`` for text that UTF-8 can't
+        say.
+        """
+        # Straight to the server: each coroutine between would cost a fifth of the raw loop.
+        event: Event
+        if isinstance(data, str):
+            event = {"type": "websocket.send", "text": data}
+        elif isinstance(data, bytes | bytearray | memoryview):
+            event = {"type": "websocket.send", "bytes": bytes(data)}
+        else:
+            raise TypeError(
+                f"{type(self).__name__}.send() expects str or bytes, got {type(data).__name__}. "
+                "Encode it first, for instance with json.dumps()."
+            )
+        connection = self._connection
+        try:
+            await connection.emit(event)
+        except WsconsumerError:
+            raise
+        except Exception as error:
+            raise connection.send_failed(event) from error
+
+    async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """
+        Close the connection. Once it is closing or closed, this does nothing.
+
+        ``code``: 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 section 7.4), else ``ValueError``.
+        ``reason``: up to 123 bytes of UTF-8. Before ``accept()`` there is no websocket to close: it
+        is ``reject()``, and an error (``InvalidState``) with a code or reason, which would be lost.
+        """
+        await self._connection.close(code, reason)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+        """
+        Run a coroutine beside the hooks, as a task that belongs to this connection.
+
+        It is cancelled and awaited before ``disconnect()``; an exception in it is handled like a
+        hook's. Raises ``InvalidState`` once the connection has ended.
+        """
+        if not asyncio.iscoroutine(coroutine):
+            raise TypeError(
+                f"{type(self).__name__}.spawn() expects a coroutine, got {coroutine!r}. "
+                "Call the async function: self.spawn(self.ticker())."
+            )
+        if self.state is ConnectionState.CLOSED:
+            coroutine.close()
+            raise InvalidState(
+                f"{type(self).__name__}.spawn() comes too late: the connection is CLOSED."
+            )
+        task = asyncio.create_task(self._guard(coroutine))
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
+
+    # Facts: read these.
+
+    @property
+    def state(self) -> ConnectionState:
+        """CONNECTING, OPEN, CLOSING or CLOSED, as RFC 6455 and the browser name them."""
+        return self._connection.state
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that ``accept()`` chose."""
+        return self._connection.subprotocol
+
+    @property
+    def user(self) -> AbstractBaseUser | AnonymousUser:
+        """The user of the request that opened this socket; safe to read in async code."""
+        try:
+            return self.request.user
+        except AttributeError as error:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}.user needs a request with a user. Add "
+                "django.contrib.auth.middleware.AuthenticationMiddleware to MIDDLEWARE, or give "
+                'scope["user"] to as_asgi().'
+            ) from error
+
+    # The life of a connection.
+
+    @final
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection from ``websocket.connect`` to the end."""
+        scope, receive, send = mend(scope, receive, send)
+        self.scope = scope
+        self._connection = connection = Connection(type(self).__name__, scope, receive, send)
+        self._spawned = set()
+        keeper = watchman()
+        keeper.watch(connection)
+        try:
+            await self._live()
+        finally:
+            keeper.forget(connection)
+
+    async def _live(self) -> None:
+        connection = self._connection
+        try:
+            if await connection.connected():
+                await self._decide()
+                if connection.accepted:
+                    await self._listen()
+        except GeneratorExit:
+            # The coroutine is being thrown away: there is no loop left to await anything.
+            raise
+        except BaseException as error:
+            if not connection.gave_up(error):
+                await self._stopped(error)
+                raise
+        await self._end()
+
+    async def _decide(self) -> None:
+        connection = self._connection
+        connection.handling = {"type": "websocket.connect"}
+        try:
+            await self.connect()
+            if connection.state is ConnectionState.CONNECTING:
+                await self.accept()
+        except (Exception, asyncio.CancelledError) as error:
+            connection.handling = None
+            await self._failed("connect", error)
+        connection.handling = None
+
+    async def _listen(self) -> None:
+        """The per-message path. Only a message has text, so most events need no look at type."""
+        connection = self._connection
+        while True:
+            event = await connection.receive()
+            data = event.get("text")
+            if data is None:
+                if event["type"] != "websocket.receive":
+                    connection.disconnected(event)
+                    return
+                data = event.get("bytes")
+            if connection.state is not _OPEN:
+                connection.dropped += 1
+                continue
+            connection.handling = event
+            try:
+                if data is None:
+                    raise empty_message(event)
+                await self.receive(data)
+            except (Exception, asyncio.CancelledError) as error:
+                connection.handling = None
+                await self._failed("receive", error)
+            connection.handling = None
+
+    async def _guard(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await coroutine
+        except (Exception, asyncio.CancelledError) as error:
+            await self._failed(getattr(coroutine, "__name__", "spawn"), error)
+
+    async def _failed(self, name: str, error: BaseException) -> None:
+        """Contain what a hook or a spawned coroutine raised: tell the log, never the client."""
+        connection = self._connection
+        if connection.was_interrupted(error):
+            counters["hook_interrupted"] += 1
+            logger.info("%s on %s was cancelled: the client has left.", name, self.request.path)
+            return
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise error
+        if isinstance(error, ConnectionClosed) and connection.state is not _OPEN:
+            logger.info("%s on %s: %s", name, self.request.path, error)
+            return
+        if connection.state is not ConnectionState.CONNECTING:
+            await self._report(name, error)
+            await connection.close(CloseCode.INTERNAL_ERROR)
+        elif isinstance(error, PermissionDenied):
+            await connection.reject(403)
+        elif isinstance(error, Http404):
+            await connection.reject(404)
+        else:
+            await self._report(name, error)
+            await connection.reject(500)
+
+    async def _report(self, name: str, error: BaseException) -> None:
+        request = self.request
+        counters["hook_failed"] += 1
+        logger.error(
+            "%s.%s() failed on %s for %s",
+            type(self).__name__,
+            name,
+            request.path,
+            getattr(request, "user", "no user"),
+            exc_info=error,
+            extra={"request": request, "status_code": 500},
+        )
+        # In a thread like Django's own, and with sys.exc_info(), which error trackers read.
+        await sync_to_async(got_request_exception.send_robust)(sender=type(self), request=request)
+
+    async def _stopped(self, error: BaseException) -> None:
+        """The server cancelled us, or broke ASGI: say goodbye where it still lets us, then end."""
+        connection = self._connection
+        stopping = isinstance(error, asyncio.CancelledError)
+        try:
+            if connection.state is _OPEN:
+                await connection.close(
+                    CloseCode.SERVICE_RESTART if stopping else CloseCode.INTERNAL_ERROR
+                )
+        finally:
+            await self._end()
+        if connection.accepted:
+            await connection.await_disconnect()
+
+    async def _end(self) -> None:
+        """Cancel what was spawned, then call ``disconnect()`` if the connection was accepted."""
+        connection = self._connection
+        code, reason = connection.end()
+        try:
+            while tasks := tuple(self._spawned):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+        finally:
+            if connection.accepted:
+                try:
+                    await self.disconnect(code, reason)
+                except (Exception, asyncio.CancelledError) as error:
+                    await self._failed("disconnect", error)
+
+
+def _is_cancelled() -> bool:
+    """Tell a cancellation of this task from one that merely came out of something it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

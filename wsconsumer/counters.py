@@ -1,0 +1,21 @@
+"""
+What did not go as hoped, counted by name for this process: ``counters["origin_refused"]``.
+
+Every name that can occur is in ``COUNTERS``; each is counted where its log line is written.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+COUNTERS: Final = {
+    "host_refused": "handshakes refused because ALLOWED_HOSTS has no such host",
+    "origin_refused": "handshakes refused because of their Origin",
+    "hook_interrupted": "hooks that were cancelled because the client left",
+    "message_dropped": "messages that came after the close, so that no hook saw them",
+    "hook_failed": "exceptions that came out of a hook or a spawned coroutine",
+}
+"""Each counter and what it counts."""
+
+counters: Final[dict[str, int]] = dict.fromkeys(COUNTERS, 0)
+"""The counts since this process started. Read it; it is written on event loops only."""

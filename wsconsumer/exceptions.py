@@ -1,0 +1,39 @@
+"""
+Every error of ours, split by who is at fault.
+
+    WsconsumerError
+    ├── InvalidState      the application called a verb that the connection's state forbids
+    ├── ConnectionClosed  nobody: the other side is gone, or the socket was already closed
+    └── InvalidEvent      the server sent an event that ASGI does not allow here
+
+Wrong arguments raise Python's own ``TypeError`` and ``ValueError``, wrong settings Django's
+``ImproperlyConfigured``.
+"""
+
+from __future__ import annotations
+
+
+class WsconsumerError(Exception):
+    """Base of every error that this package defines."""
+
+
+class InvalidState(WsconsumerError):
+    """A verb was called in a state that forbids it, such as ``send()`` before ``accept()``."""
+
+
+class ConnectionClosed(WsconsumerError):
+    """
+    The connection is closing or closed, so what was asked for can't reach the client.
+
+    ``code`` (int) and ``reason`` (str) are those of the close as far as it is known yet:
+    1006 and ``""`` when the client went away without a word (RFC 6455 section 7.1.5).
+    """
+
+    def __init__(self, message: str, *, code: int, reason: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+class InvalidEvent(WsconsumerError):
+    """The server sent an event that the ASGI specification does not allow at this point."""

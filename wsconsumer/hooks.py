@@ -1,0 +1,65 @@
+"""
+What a consumer class must look like, checked when it is made and when it is mapped: the earliest
+moments at which a mistake can be told.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+from asgiref.sync import iscoroutinefunction
+
+HOOKS: Final[dict[str, tuple[str, ...]]] = {
+    "connect": (),
+    "receive": ("data",),
+    "disconnect": ("code", "reason"),
+}
+"""Each hook with the arguments that it is called with."""
+
+
+def check_hooks(cls: type) -> None:
+    """Raise ``TypeError`` if a hook is not an ``async def`` that takes its arguments."""
+    for name, arguments in HOOKS.items():
+        wanted = f"async def {name}({', '.join(('self', *arguments))})"
+        hook = getattr(cls, name)
+        if not iscoroutinefunction(hook):
+            raise TypeError(
+                f"{cls.__name__}.{name} must be a coroutine function, got {hook!r}. "
+                f"Write `{wanted}`. A decorator around it must return a coroutine function too "
+                "(asgiref.sync.markcoroutinefunction marks one)."
+            )
+        try:
+            inspect.signature(hook).bind(None, *arguments)
+        except TypeError as error:
+            raise TypeError(
+                f"{cls.__name__}.{name} can't be called as {name}({', '.join(arguments)}): "
+                f"{error}. Write `{wanted}`."
+            ) from None
+
+
+def check_initkwargs(cls: type, function: str, initkwargs: dict[str, Any]) -> None:
+    """
+    Raise ``TypeError`` for a keyword of ``as_view()`` or ``as_asgi()`` that can't be an attribute.
+
+    The class must have it already, and it must be no hook, verb or fact of ours.
+    """
+    for name in initkwargs:
+        if name in _ours(cls) or not hasattr(cls, name):
+            raise TypeError(
+                f"{cls.__name__}.{function}() got an unexpected keyword {name!r}: it takes "
+                "attributes that the class already has, and no hooks, verbs or facts. "
+                f"Set {name} on the class first."
+            )
+
+
+def _ours(cls: type) -> set[str]:
+    """Return the names of all methods and properties of the base classes in this package."""
+    package = __name__.partition(".")[0]
+    return {
+        name
+        for base in cls.__mro__
+        if base.__module__.partition(".")[0] == package
+        for name, value in vars(base).items()
+        if callable(value) or isinstance(value, property | classmethod)
+    }

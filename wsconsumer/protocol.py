@@ -1,0 +1,222 @@
+"""
+ASGI and RFC 6455 without a single ``await``: states and legal transitions, close codes, and the
+events of every server's dialect made one. All of it is pure, so all of it is tested by tables.
+Read ``TRANSITIONS`` first.
+
+Sources: the ASGI "WebSocket Connection" specification, version 2.4, and RFC 6455.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias
+
+from .exceptions import InvalidEvent
+
+Scope: TypeAlias = Mapping[str, Any]
+Event: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Event]]
+Send: TypeAlias = Callable[[Event], Awaitable[None]]
+Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+Header: TypeAlias = tuple[bytes, bytes]
+RawHeaders: TypeAlias = Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]
+
+ACCEPT_HEADERS: Final = "wsconsumer.accept_headers"
+"""The key in ``scope`` under which the handshake leaves headers that go out with ``accept``."""
+
+MAX_REASON_BYTES: Final = 123
+"""A control frame holds 125 bytes (RFC 6455 section 5.5), two of which are the close code."""
+
+
+class ConnectionState(enum.Enum):
+    """Where a connection is in its life; the names are those of RFC 6455 and the browser."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Action(enum.Enum):
+    """What moves a connection: our own verbs, and the one event that ends it."""
+
+    ACCEPT = "accept()"
+    REJECT = "reject()"
+    SEND = "send()"
+    CLOSE = "close()"
+    DISCONNECT = "websocket.disconnect"
+
+
+_CONNECTING, _OPEN, _CLOSING, _CLOSED = ConnectionState
+
+TRANSITIONS: Final[Mapping[ConnectionState, Mapping[Action, ConnectionState]]] = {
+    _CONNECTING: {
+        Action.ACCEPT: _OPEN,
+        Action.REJECT: _CLOSED,
+        Action.DISCONNECT: _CLOSED,
+    },
+    _OPEN: {
+        Action.SEND: _OPEN,
+        Action.CLOSE: _CLOSING,
+        Action.DISCONNECT: _CLOSED,
+    },
+    _CLOSING: {
+        Action.CLOSE: _CLOSING,
+        Action.DISCONNECT: _CLOSED,
+    },
+    _CLOSED: {
+        Action.CLOSE: _CLOSED,
+        Action.DISCONNECT: _CLOSED,
+    },
+}
+"""What is legal in which state, and where it leads. What is missing here is refused."""
+
+
+class CloseCode(enum.IntEnum):
+    """
+    Close codes, by the names RFC 6455 section 7.4.1 and the IANA registry give them.
+
+    Ours live in 4000-4999: a client should come back after 4000-4499, and not after 4500-4999.
+    """
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS_RECEIVED = 1005
+    ABNORMAL = 1006
+    INVALID_PAYLOAD = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    BAD_GATEWAY = 1014
+
+
+_NEVER_SENT: Final = frozenset({1004, CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL})
+
+
+def check_close(code: object, reason: object) -> None:
+    """
+    Refuse what an endpoint may not put in a close frame (RFC 6455 sections 5.5 and 7.4).
+
+    Raises ``TypeError`` or ``ValueError``; returns nothing.
+    """
+    if not isinstance(code, int) or isinstance(code, bool):
+        raise TypeError(f"close() expects code to be an int, got {code!r}.")
+    if not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in _NEVER_SENT:
+        raise ValueError(
+            f"close() can't send the close code {code}: RFC 6455 lets an endpoint send 1000-1003, "
+            "1007-1014 and 3000-4999. Use 1000, or a code of your own in 4000-4999."
+        )
+    if not isinstance(reason, str):
+        raise TypeError(f"close() expects reason to be a str, got {reason!r}.")
+    size = len(encode_text(reason, "close() reason"))
+    if size > MAX_REASON_BYTES:
+        raise ValueError(
+            f"close() can't send a reason of {size} bytes: a close frame has room for "
+            f"{MAX_REASON_BYTES} bytes of UTF-8 (RFC 6455 section 5.5). Shorten it."
+        )
+
+
+def encode_text(text: str, what: str) -> bytes:
+    """Encode text as UTF-8, the only encoding of the wire; raise ``ValueError`` if it can't be."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} can't be sent: {error.reason} in {text[error.start : error.end]!r} at "
+            f"position {error.start}. Text on a websocket is UTF-8 (RFC 6455 section 5.6)."
+        ) from None
+
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BAD_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+_HANDSHAKE_HEADERS: Final = frozenset(
+    {
+        b"connection",
+        b"sec-websocket-accept",
+        b"sec-websocket-extensions",
+        b"sec-websocket-protocol",
+        b"upgrade",
+    }
+)
+
+
+def encode_headers(headers: RawHeaders, verb: str) -> list[Header]:
+    """
+    Turn headers, pairs of ``str`` or ``bytes`` or a mapping, into what ASGI wants of them.
+
+    ``verb`` names the caller in errors. Raises ``TypeError`` for what is no pair of texts, and
+    ``ValueError`` for a name or value that HTTP does not allow (RFC 9110 section 5) or that
+    belongs to the opening handshake itself (RFC 6455 section 4.2.2).
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return [_encode_header(pair, verb) for pair in pairs]
+
+
+def _encode_header(pair: object, verb: str) -> Header:
+    match pair:
+        case (str() | bytes() as raw_name, str() | bytes() as raw_value):
+            pass
+        case _:
+            raise TypeError(
+                f"{verb} expects headers as pairs of name and value, each str or bytes, "
+                f"got {pair!r}. Write headers=[('Name', 'value')]."
+            )
+    name = _latin1(raw_name, verb).lower()
+    value = _latin1(raw_value, verb)
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{verb} can't send the header name {raw_name!r}: it is no HTTP token.")
+    if _BAD_IN_VALUE.search(value):
+        raise ValueError(
+            f"{verb} can't send the header {raw_name!r}: its value {raw_value!r} has a control "
+            "character, such as a line break."
+        )
+    if name in _HANDSHAKE_HEADERS:
+        raise ValueError(
+            f"{verb} can't send the header {raw_name!r}: the server writes it. "
+            "Choose a subprotocol with accept(subprotocol=...)."
+        )
+    return name, value
+
+
+def _latin1(text: str | bytes, verb: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{verb} can't send {text!r} in a header: HTTP headers are latin-1. "
+            "Percent-encode it, for instance with urllib.parse.quote()."
+        ) from None
+
+
+def empty_message(event: Event) -> InvalidEvent:
+    """
+    Return the error for a ``websocket.receive`` event with neither text nor bytes.
+
+    A server may leave out the key that is not used or set it to ``None``, and an empty message is
+    a message; but one of the two there must be.
+    """
+    return InvalidEvent(f"Expected text or bytes in a websocket.receive event, got {event!r}.")
+
+
+def disconnected(event: Event) -> tuple[int, str]:
+    """
+    Return code and reason of a ``websocket.disconnect`` event; servers may leave out either.
+
+    A missing code is 1005, as ASGI says ("no status received", RFC 6455 section 7.1.5).
+    """
+    if event["type"] != "websocket.disconnect":
+        raise InvalidEvent(
+            f"Expected websocket.receive or websocket.disconnect, got {event['type']!r}."
+        )
+    code = event.get("code")
+    return CloseCode.NO_STATUS_RECEIVED if code is None else code, event.get("reason") or ""
