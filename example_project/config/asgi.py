@@ -1,0 +1,16 @@
+"""What the server runs: `daphne config.asgi:application`."""
+
+import os
+
+from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+
+from wsconsumer.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+application = get_asgi_application()
+
+if settings.DEBUG:  # daphne alone then serves CSS and JavaScript too, as `runserver` does
+    # The stubs ask for Django's own handler; any ASGI application will do.
+    application = ASGIStaticFilesHandler(application)  # type: ignore[arg-type]

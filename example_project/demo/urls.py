@@ -1,0 +1,14 @@
+"""One page and its sockets. A consumer is mapped, named and reversed like any other view."""
+
+from django.urls import path
+
+from . import consumers, views
+
+app_name = "demo"
+
+urlpatterns = [
+    path("", views.IndexView.as_view(), name="index"),
+    path("ws/ping/", consumers.PingConsumer.as_view(), name="ping"),
+    path("ws/echo/", consumers.EchoConsumer.as_view(), name="echo"),
+    path("ws/clock/", consumers.ClockConsumer.as_view(), name="clock"),
+]
