@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.engines import Postgres, drop_lanes
 from wsconsumer.counters import counters
 
 if TYPE_CHECKING:
@@ -19,3 +22,20 @@ def _fresh_counters() -> Iterator[None]:
     counters.update(dict.fromkeys(counters, 0))
     yield
     counters.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_lanes() -> Iterator[None]:
+    """Give each test lanes of its own, and leave no thread and no database connection behind."""
+    yield
+    drop_lanes()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of our own."""
+    # Not below pytest's own directory, which only its owner may enter.
+    with tempfile.TemporaryDirectory() as directory:
+        server = Postgres(Path(directory))
+        yield server
+        server.stop()

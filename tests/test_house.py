@@ -30,7 +30,10 @@ HOUSE = [
     "handshake",
     "dispatcher",
     "asgi",
+    "routes",
+    "checks",
     "apps",
+    "management",
 ]
 """Top down: a module imports only what stands above it."""
 

@@ -3,6 +3,7 @@
 from .consumer import WebsocketConsumer
 from .exceptions import ConnectionClosed, InvalidEvent, InvalidState, WsconsumerError
 from .protocol import CloseCode, ConnectionState
+from .view import asgi_view
 
 __all__ = [
     "CloseCode",
@@ -12,6 +13,7 @@ __all__ = [
     "InvalidState",
     "WebsocketConsumer",
     "WsconsumerError",
+    "asgi_view",
 ]
 
 __version__ = "0.1.0"

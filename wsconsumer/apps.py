@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core import checks as registry
 
 
 class WsconsumerConfig(AppConfig):
     name = "wsconsumer"
     verbose_name = "Websocket consumers"
+
+    def ready(self) -> None:
+        from . import checks
+
+        registry.register(checks.check_settings, "wsconsumer")
+        registry.register(checks.check_asgi_application, "wsconsumer")
+        registry.register(checks.check_urlconf, "wsconsumer", registry.Tags.urls)
+        registry.register(checks.check_daphne, "wsconsumer")
+        registry.register(
+            checks.check_allowed_origins, "wsconsumer", registry.Tags.security, deploy=True
+        )

@@ -111,7 +111,9 @@ class WebsocketConsumer(ConsumerView):
         event: Event
         if isinstance(data, str):
             event = {"type": "websocket.send", "text": data}
-        elif isinstance(data, bytes | bytearray | memoryview):
+        elif isinstance(data, bytes):
+            event = {"type": "websocket.send", "bytes": data}
+        elif isinstance(data, bytearray | memoryview):
             event = {"type": "websocket.send", "bytes": bytes(data)}
         else:
             raise TypeError(

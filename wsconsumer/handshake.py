@@ -34,6 +34,7 @@ from django.utils.http import is_same_domain
 from . import conf
 from .counters import counters
 from .response import UpgradeResponse
+from .view import websocket_application
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,6 +68,7 @@ class Handshake(BaseHandler):
         super().__init__()
         self._urlconf = urlconf
         self.load_middleware(is_async=False)
+        self._answer_in_lane = sync_to_async(self._answer)
 
     async def __call__(self, request: WebsocketRequest) -> Answer:
         """Answer a request for a websocket."""
@@ -74,7 +76,7 @@ class Handshake(BaseHandler):
         if refusal is not None:
             return refusal
         set_script_prefix(get_script_prefix(request.scope))
-        answer = await sync_to_async(self._answer)(request)
+        answer = await self._answer_in_lane(request)
         if hasattr(request, "urlconf"):
             # The end of the request has reset it, but reverse() in the consumer wants it.
             set_urlconf(request.urlconf)
@@ -102,7 +104,7 @@ class Handshake(BaseHandler):
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Find the view as Django does; one that is no consumer's is as good as none."""
         match = self._get_resolver(request).resolve(request.path_info)
-        if not hasattr(match.func, "consumer_class"):
+        if websocket_application(match.func) is None:
             raise Resolver404({"path": request.path_info})
         request.resolver_match = match
         return match

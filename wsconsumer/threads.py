@@ -9,18 +9,25 @@ lanes, and without stopping the connections in other lanes.
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 from django.db import connections
+from django.db.backends.signals import connection_created
 
 from . import conf
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+MIN_CONNECTION_AGE: Final = 60.0
+"""Seconds for which a lane keeps a database connection at least, if nothing goes wrong."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,30 +39,65 @@ class Lane(ThreadPoolExecutor):
     def __init__(self, number: int) -> None:
         super().__init__(max_workers=1, thread_name_prefix=f"wsconsumer-lane-{number}")
         self.pinned = 0
+        self.pending = 0
+        self._lock = threading.Lock()
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return super().submit(_with_usable_connections, fn, *args, **kwargs)  # type: ignore[arg-type]
+        with self._lock:
+            self.pending += 1
+        future = super().submit(_with_usable_connections, fn, *args, **kwargs)  # type: ignore[arg-type]
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, future: Future[Any]) -> None:
+        with self._lock:
+            self.pending -= 1
 
 
 def _with_usable_connections(fn: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    """Drop what broke, whoever caught the error: a database restart costs a lane one error."""
+    """
+    Drop connections that broke, whoever caught the error, or are old; then do the work.
+
+    So a database restart costs a lane one error at the most.
+    """
+    _thread.is_lane = True
     for connection in connections.all(initialized_only=True):
-        if connection.errors_occurred:
+        if connection.errors_occurred or _is_old(connection):
             connection.close_if_unusable_or_obsolete()
     return fn(*args, **kwargs)
 
 
+def _is_old(connection: BaseDatabaseWrapper) -> bool:
+    return connection.close_at is not None and time.monotonic() >= connection.close_at
+
+
+def _keep(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """
+    Let a lane keep its connection for a while, whatever ``CONN_MAX_AGE`` says of requests.
+
+    Django's default closes it at the end of each request: here the end of any handshake in the
+    lane, which is nothing to the other websockets that use it. A pool knows better by itself.
+    """
+    is_pooled = connection.settings_dict["OPTIONS"].get("pool", False)
+    if getattr(_thread, "is_lane", False) and connection.close_at is not None and not is_pooled:
+        connection.close_at = max(connection.close_at, time.monotonic() + MIN_CONNECTION_AGE)
+
+
+_thread = threading.local()
+connection_created.connect(_keep, dispatch_uid="wsconsumer.threads")
+
+
 class Lanes:
-    """A fixed number of lanes; the one with the fewest connections takes the next."""
+    """A fixed number of lanes; the one with the least to do takes the next connection."""
 
     def __init__(self, number: int) -> None:
-        self._lanes = [Lane(index) for index in range(number)]
+        self.all = [Lane(index) for index in range(number)]
         self._lock = threading.Lock()
 
     def take(self) -> Lane:
-        """Pin a connection to the least used lane."""
+        """Pin a connection to the lane with the least work, then the fewest connections."""
         with self._lock:
-            lane = min(self._lanes, key=lambda lane: lane.pinned)
+            lane = min(self.all, key=lambda lane: (lane.pending, lane.pinned))
             lane.pinned += 1
         return lane
 

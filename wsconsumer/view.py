@@ -7,12 +7,13 @@ instance is an ASGI application for that one connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 
 from .hooks import check_initkwargs
+from .protocol import ACCEPT_HEADERS
 from .request import WebsocketRequest
 from .response import UpgradeRequired, UpgradeResponse
 
@@ -21,7 +22,64 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-    from .protocol import Receive, Scope, Send
+    from .protocol import Application, Event, Receive, Scope, Send
+
+
+View: TypeAlias = "Callable[..., HttpResponse]"
+
+
+def mark(view: View, application: object) -> View:
+    """
+    Say of a view that it serves websockets; the dispatcher calls no other.
+
+    Decorators that use ``functools.wraps``, as Django's own do, copy the mark.
+    """
+    view.websocket_application = application  # type: ignore[attr-defined]
+    return view
+
+
+def websocket_application(view: object) -> object | None:
+    """Return the consumer class or ASGI application behind a marked view, else ``None``."""
+    return getattr(view, "websocket_application", None)
+
+
+def asgi_view(application: Application) -> View:
+    """
+    Return a Django view that serves websockets with any ASGI application.
+
+    The application is called behind the same handshake as a consumer. Its scope has ``user``,
+    ``session`` and ``cookies`` of the request, and ``url_route`` with the URL's ``args`` and
+    ``kwargs``, as Channels names them.
+    """
+
+    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not isinstance(request, WebsocketRequest):
+            return UpgradeRequired(upgrade_header=isinstance(request, ASGIRequest))
+        more = {"cookies": request.COOKIES, "url_route": {"args": args, "kwargs": kwargs}}
+        for name in ("user", "session"):
+            if hasattr(request, name):
+                more[name] = getattr(request, name)
+
+        async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+            await application({**scope, **more}, receive, _with_headers(scope, send))
+
+        return UpgradeResponse(mounted)
+
+    return mark(view, application)
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+    """Let the cookies of the handshake go out with an accept that does not know of them."""
+    headers = scope.get(ACCEPT_HEADERS)
+    if not headers:
+        return send
+
+    async def send_with_headers(event: Event) -> None:
+        if event["type"] == "websocket.accept":
+            event = {**event, "headers": [*(event.get("headers") or ()), *headers]}
+        await send(event)
+
+    return send_with_headers
 
 
 class ConsumerView:
@@ -60,10 +118,7 @@ class ConsumerView:
         view.__doc__ = cls.__doc__
         view.__module__ = cls.__module__
         view.__qualname__ = view.__name__ = cls.__name__
-        # Decorators that use functools.wraps copy these; the dispatcher knows a consumer by them.
-        view.consumer_class = cls  # type: ignore[attr-defined]
-        view.consumer_initkwargs = initkwargs  # type: ignore[attr-defined]
-        return view
+        return mark(view, cls)
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -88,6 +143,7 @@ class ConsumerView:
             )
             await consumer(scope, receive, send)
 
+        application.consumer_class = cls  # type: ignore[attr-defined]  # for the system check
         return application
 
     @classmethod

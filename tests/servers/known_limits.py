@@ -1,0 +1,70 @@
+"""What a server cannot do, and no adapter of ours can mend: the one table of known limits.
+
+A row says that a scenario fails on a server, and why. It is a claim under test: the scenario runs
+all the same, and when it passes, or fails in another way, the suite fails until the row is gone.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from tests.servers.harness import COMMANDS
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Why a scenario cannot pass, the error that it ends in, and whether that is so on this Python.
+
+    All cases of a scenario fail, or it has no row.
+    """
+
+    reason: str
+    raises: type[BaseException] = AssertionError
+    here: bool = True
+
+
+NO_CODE = Limit("It reports a dropped TCP connection as 1005, as if a close frame had come.")
+NO_CLOSE_EVENT = Limit("It reports every close as 1006, whatever the client's close frame said.")
+NO_EXIT = Limit(
+    "It waits for all clients to leave by themselves, without telling the application "
+    "(https://github.com/pgjones/hypercorn/issues/308).",
+    here=sys.version_info >= (3, 12),
+)
+NO_FAREWELL = Limit("It drops all TCP connections first, and reports 1005 to the application.")
+NO_CLOSE_BESIDE_RECEIVE = Limit(
+    "It sends no close frame before a receive() that waits has had its message.",
+    raises=TimeoutError,
+)
+
+KNOWN_LIMITS: dict[tuple[str, str], Limit] = {
+    ("uvicorn-sansio", "client_vanishes_without_code"): NO_CODE,
+    ("uvicorn-wsproto", "client_vanishes_without_code"): NO_CODE,
+    ("hypercorn", "client_close_code"): NO_CLOSE_EVENT,
+    ("hypercorn", "client_close_reason"): NO_CLOSE_EVENT,
+    ("hypercorn", "client_close_without_code"): NO_CLOSE_EVENT,
+    ("hypercorn", "the_process_exits_by_itself"): NO_EXIT,
+    ("hypercorn", "every_client_is_told_of_the_restart"): NO_EXIT,
+    ("hypercorn", "disconnect_is_told_of_the_restart"): NO_EXIT,
+    ("hypercorn", "the_shutdown_is_quiet"): Limit(
+        "The streams of this Python complain of each connection that hypercorn cancels.",
+        here=sys.version_info < (3, 12),
+    ),
+    ("granian", "sends_accept_headers"): Limit(
+        "It ignores the headers of websocket.accept.", raises=KeyError
+    ),
+    ("granian", "client_vanishes_without_code"): NO_CODE,
+    ("granian", "client_close_reason"): Limit("It reports the client's close code alone."),
+    ("granian", "server_close_from_a_task"): NO_CLOSE_BESIDE_RECEIVE,
+    ("granian", "in_task"): NO_CLOSE_BESIDE_RECEIVE,
+    ("granian", "every_client_is_told_of_the_restart"): NO_FAREWELL,
+    ("granian", "disconnect_is_told_of_the_restart"): NO_FAREWELL,
+}
+"""By server and scenario: a test's name without `test_`."""
+
+
+def scenario_of(test: str) -> tuple[str, str]:
+    """Return server and scenario of a test, like `test_server_close[daphne-1000]`."""
+    name, _, ids = test.removeprefix("test_").removesuffix("]").partition("[")
+    for server in COMMANDS:
+        if ids == server or ids.startswith(f"{server}-"):
+            return server, name
+    return "", name

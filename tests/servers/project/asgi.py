@@ -1,0 +1,27 @@
+"""The application under test, and around it a note of how each of its websocket calls ended."""
+
+import os
+from typing import Any
+
+from project.journal import note
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+
+from wsconsumer.asgi import get_asgi_application  # the settings come first
+
+django_application: Any = get_asgi_application()
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Run wsconsumer's application with exactly what the server gave."""
+    if scope["type"] != "websocket":
+        await django_application(scope, receive, send)
+        return
+    how = "returned"
+    try:
+        await django_application(scope, receive, send)
+    except BaseException as error:
+        how = f"raised {type(error).__name__}"
+        raise
+    finally:
+        note(scope["path"].rstrip("/").rpartition("/")[2], "end", how=how)

@@ -1,0 +1,178 @@
+"""A consumer for each scenario, each no more than the scenario needs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+
+from project.journal import note
+from wsconsumer import WebsocketConsumer
+
+
+class Observed(WebsocketConsumer):
+    """Write the ends of a connection's life in the journal."""
+
+    async def connect(self) -> None:
+        self.note("connect")
+
+    async def disconnect(self, code: int, reason: str) -> None:
+        self.note("disconnect", code=code, reason=reason)
+
+    def note(self, event: str, **facts: object) -> None:
+        note(self.kwargs["key"], event, **facts)
+
+    @asynccontextmanager
+    async def noted(self, event: str) -> AsyncIterator[None]:
+        """Write when the block began, and how it ended."""
+        how = "returned"
+        self.note(f"{event} began")
+        try:
+            yield
+        except BaseException as error:
+            how = f"raised {type(error).__name__}"
+            raise
+        finally:
+            self.note(f"{event} ended", how=how)
+
+
+class Echo(Observed):
+    async def receive(self, data: str | bytes) -> None:
+        await self.send(data)
+
+
+class Describe(Observed):
+    """Answer with the type and the length of what came in."""
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.send(f"{type(data).__name__} {len(data)}")
+
+
+class EmptyFrames(Observed):
+    """Send an empty text frame, an empty binary frame, and the word that ends them."""
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.send("")
+        await self.send(b"")
+        await self.send("end")
+
+
+class ChoosesSubprotocol(Observed):
+    async def connect(self) -> None:
+        await self.accept(subprotocol="chat.v2")
+
+
+class AcceptsWithHeaders(Observed):
+    async def connect(self) -> None:
+        await self.accept(
+            headers=[("X-Room", "lobby"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+        )
+
+
+class Closes(Observed):
+    """Close with the code in the path, at the first message."""
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.close(self.kwargs["code"], f"because {self.kwargs['code']}")
+
+
+class ClosesAtOnce(Observed):
+    """Accept, greet and close before anything came in."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        await self.send("sorry")
+        await self.close(4001, "full")
+
+
+class ClosesInTask(Observed):
+    """Accept, and close in a task while the consumer waits for messages."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        self.spawn(self.close_later())
+
+    async def close_later(self) -> None:
+        await asyncio.sleep(0.05)
+        await self.close(4002, "time is up")
+
+
+class Rejects(Observed):
+    async def connect(self) -> None:
+        await self.reject(status=451, body="not in this country", headers=[("X-Why", "law")])
+
+
+class RaisesPermissionDenied(Observed):
+    async def connect(self) -> None:
+        raise PermissionDenied("members only")
+
+
+class RaisesHttp404(Observed):
+    async def connect(self) -> None:
+        raise Http404("no such room")
+
+
+class FailsInConnect(Observed):
+    async def connect(self) -> None:
+        raise RuntimeError(f"deliberate {self.kwargs['key']}")
+
+
+class FailsInReceive(Observed):
+    async def receive(self, data: str | bytes) -> None:
+        raise RuntimeError(f"deliberate {self.kwargs['key']}")
+
+
+class FailsInDisconnect(Observed):
+    async def disconnect(self, code: int, reason: str) -> None:
+        await super().disconnect(code, reason)
+        raise RuntimeError(f"deliberate {self.kwargs['key']}")
+
+
+class FailsInTask(Observed):
+    """Fail in a task of the connection, at the first message."""
+
+    async def receive(self, data: str | bytes) -> None:
+        self.spawn(self.fail())
+
+    async def fail(self) -> None:
+        raise RuntimeError(f"deliberate {self.kwargs['key']}")
+
+
+class WaitsInReceive(Observed):
+    """Never finish with the first message."""
+
+    async def receive(self, data: str | bytes) -> None:
+        async with self.noted("wait"):
+            await asyncio.Event().wait()
+
+
+class WaitsInTask(Observed):
+    """Keep a task that never ends by itself."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        self.spawn(self.wait())
+
+    async def wait(self) -> None:
+        async with self.noted("wait"):
+            await asyncio.Event().wait()
+
+
+class Pushes(Observed):
+    """Send without end from a task, whether anybody reads or not."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        self.spawn(self.push())
+
+    async def push(self) -> None:
+        async with self.noted("push"):
+            while True:
+                await self.send("news" * 100)
+                await asyncio.sleep(0.005)
+
+
+def plain_view(request: HttpRequest, key: str) -> HttpResponse:
+    note(key, "view ran")
+    return HttpResponse("plain")

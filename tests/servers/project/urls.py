@@ -1,0 +1,27 @@
+"""One path for each scenario; `key` names the connection in the journal."""
+
+from django.urls import path
+
+from project import consumers
+
+urlpatterns = [
+    path("ws/echo/<key>/", consumers.Echo.as_view()),
+    path("ws/describe/<key>/", consumers.Describe.as_view()),
+    path("ws/empty/<key>/", consumers.EmptyFrames.as_view()),
+    path("ws/subprotocol/<key>/", consumers.ChoosesSubprotocol.as_view()),
+    path("ws/headers/<key>/", consumers.AcceptsWithHeaders.as_view()),
+    path("ws/close/<int:code>/<key>/", consumers.Closes.as_view()),
+    path("ws/close-at-once/<key>/", consumers.ClosesAtOnce.as_view()),
+    path("ws/closes-in-task/<key>/", consumers.ClosesInTask.as_view()),
+    path("ws/reject/<key>/", consumers.Rejects.as_view()),
+    path("ws/denied/<key>/", consumers.RaisesPermissionDenied.as_view()),
+    path("ws/missing/<key>/", consumers.RaisesHttp404.as_view()),
+    path("ws/fails-in-connect/<key>/", consumers.FailsInConnect.as_view()),
+    path("ws/fails-in-receive/<key>/", consumers.FailsInReceive.as_view()),
+    path("ws/fails-in-disconnect/<key>/", consumers.FailsInDisconnect.as_view()),
+    path("ws/fails-in-task/<key>/", consumers.FailsInTask.as_view()),
+    path("ws/waits-in-receive/<key>/", consumers.WaitsInReceive.as_view()),
+    path("ws/waits-in-task/<key>/", consumers.WaitsInTask.as_view()),
+    path("ws/pushes/<key>/", consumers.Pushes.as_view()),
+    path("plain/<key>/", consumers.plain_view),
+]

@@ -1,0 +1,111 @@
+"""How a connection is accepted or denied, as the client sees it."""
+
+import asyncio
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
+
+from tests.servers.harness import Server, new_key
+
+
+async def denied(server: Server, path: str) -> Response:
+    """Return the response that denies the handshake."""
+    with pytest.raises(InvalidStatus) as caught:
+        await server.open(path)
+    return caught.value.response
+
+
+def http_get(server: Server, path: str) -> tuple[int, bytes]:
+    """Return status and body of an ordinary HTTP response."""
+    with server.http() as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+async def test_chooses_a_subprotocol(server: Server) -> None:
+    """The client is told which of its subprotocols the consumer chose."""
+    path = f"/ws/subprotocol/{new_key()}/"
+    async with server.connect(path, subprotocols=["chat.v1", "chat.v2"]) as websocket:
+        assert websocket.subprotocol == "chat.v2"
+
+
+async def test_sends_accept_headers(server: Server) -> None:
+    """Headers given to `accept()` are in the response, one as often as it was given."""
+    async with server.connect(f"/ws/headers/{new_key()}/") as websocket:
+        assert websocket.response is not None
+        headers = websocket.response.headers
+        assert headers["X-Room"] == "lobby"
+        assert headers.get_all("Set-Cookie") == ["a=1", "b=2"]
+
+
+async def test_rejects_with_status(server: Server) -> None:
+    """The status given to `reject()` is the response's, and `disconnect()` does not run."""
+    key = new_key()
+    assert (await denied(server, f"/ws/reject/{key}/")).status_code == 451
+    assert (await server.ended(key)).names == ["end"]
+
+
+async def test_rejects_with_headers(server: Server) -> None:
+    """Headers given to `reject()` are in the response."""
+    assert (await denied(server, f"/ws/reject/{new_key()}/")).headers["X-Why"] == "law"
+
+
+async def test_rejects_with_body(server: Server) -> None:
+    """The body given to `reject()` is the response's."""
+    assert (await denied(server, f"/ws/reject/{new_key()}/")).body == b"not in this country"
+
+
+async def test_permission_denied_is_403(server: Server) -> None:
+    """`PermissionDenied` from `connect()` denies the handshake as it would a view's request."""
+    key = new_key()
+    assert (await denied(server, f"/ws/denied/{key}/")).status_code == 403
+    assert (await server.ended(key)).names == ["end"]
+
+
+async def test_http404_is_404(server: Server) -> None:
+    """`Http404` from `connect()` denies the handshake as it would a view's request."""
+    key = new_key()
+    assert (await denied(server, f"/ws/missing/{key}/")).status_code == 404
+    assert (await server.ended(key)).names == ["end"]
+
+
+async def test_no_route_is_404(server: Server) -> None:
+    """A path that no pattern matches is a quiet 404."""
+    key = new_key()
+    assert (await denied(server, f"/nowhere/{key}/")).status_code == 404
+    assert (await server.ended(key)).names == ["end"]
+    assert not any("Traceback" in record["text"] for record in server.journal.logged(key))
+
+
+async def test_a_plain_view_is_404(server: Server) -> None:
+    """An ordinary view at the path is not a consumer, and never runs for a websocket."""
+    key = new_key()
+    assert (await denied(server, f"/plain/{key}/")).status_code == 404
+    assert (await server.ended(key)).names == ["end"]
+
+
+async def test_a_plain_view_answers_http(server: Server) -> None:
+    """The same view answers an HTTP request."""
+    key = new_key()
+    assert await asyncio.to_thread(http_get, server, f"/plain/{key}/") == (200, b"plain")
+    assert server.journal.story(key).names == ["view ran"]
+
+
+async def test_http_to_a_consumer_is_426(server: Server) -> None:
+    """An HTTP request to a consumer's path is told to upgrade, and no consumer is made."""
+    key = new_key()
+    status, _ = await asyncio.to_thread(http_get, server, f"/ws/echo/{key}/")
+    assert status == 426
+    assert server.journal.story(key).names == []
+
+
+async def test_many_denials_at_once(server: Server) -> None:
+    """Denials and connections do not get in each other's way."""
+    async with server.connect(f"/ws/echo/{new_key()}/") as websocket:
+        paths = [f"/ws/reject/{new_key()}/" for _ in range(20)]
+        responses = await asyncio.gather(*(denied(server, path) for path in paths))
+        assert {response.status_code for response in responses} == {451}
+        await websocket.send("still here")
+        assert await websocket.recv() == "still here"

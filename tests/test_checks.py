@@ -1,0 +1,136 @@
+"""``checks.py``: one id per mistake, told by ``manage.py check``."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.asgi import get_asgi_application as get_django_application
+from django.core.checks import run_checks
+from django.http import HttpResponse
+from django.test import override_settings
+from django.urls import include, path
+
+from wsconsumer import WebsocketConsumer
+from wsconsumer.asgi import get_asgi_application
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Chat(WebsocketConsumer):
+    """Nothing but a name."""
+
+
+urlpatterns: list[Any] = [path("", lambda request: HttpResponse()), path("ws/", Chat.as_view())]
+application = None
+
+
+def found(*, deploy: bool = False) -> dict[str, str]:
+    """Return our checks' ids with message and hint."""
+    messages = run_checks(include_deployment_checks=deploy)
+    return {
+        message.id: f"{message.msg} {message.hint}"
+        for message in messages
+        if message.id and message.id.startswith("wsconsumer.")
+    }
+
+
+here = override_settings(ROOT_URLCONF=__name__)
+
+
+@here
+def test_a_good_project_has_no_messages() -> None:
+    """Nothing is said where nothing is wrong."""
+    assert found(deploy=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "check_id"),
+    [([], "E001"), ({"THREAD": 1}, "E002"), ({"THREADS": 0}, "E003")],
+)
+@here
+def test_settings(value: Any, check_id: str) -> None:
+    """Mistakes in WSCONSUMER are E001 to E003, and stop no other check."""
+    with override_settings(WSCONSUMER=value, ASGI_APPLICATION="nowhere.at.all"):
+        assert list(found(deploy=True)) == [f"wsconsumer.{check_id}"]
+
+
+@here
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (get_asgi_application, None),
+        (lambda: lambda scope, receive, send: None, None),
+        (get_django_application, "is Django's own application, which serves no websockets"),
+    ],
+    ids=["ours", "by-hand", "django"],
+)
+def test_asgi_application(
+    make: Callable[[], Any], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E004: Django's own application never gets to the consumers."""
+    monkeypatch.setitem(globals(), "application", make())
+    with override_settings(ASGI_APPLICATION=f"{__name__}.application"):
+        messages = found()
+    assert (expected is None) == (messages == {})
+    if expected:
+        assert expected in messages["wsconsumer.E004"]
+        assert "import get_asgi_application from wsconsumer.asgi" in messages["wsconsumer.E004"]
+
+
+@here
+def test_asgi_application_that_is_not_there() -> None:
+    """E004: a name that can't be imported."""
+    with override_settings(ASGI_APPLICATION="nowhere.application"):
+        assert "can't be imported: No module named 'nowhere'" in found()["wsconsumer.E004"]
+
+
+def test_asgi_application_without_consumers() -> None:
+    """As long as no consumer is mapped, Django's own application is fine."""
+    with override_settings(ASGI_APPLICATION="nowhere.application"):
+        assert found() == {}
+
+
+@pytest.mark.parametrize(
+    ("view", "wrong"),
+    [(Chat, "the class itself"), (Chat.as_asgi(), r"as_asgi\(\)")],
+    ids=["class", "as_asgi"],
+)
+def test_a_consumer_that_is_no_view(view: Any, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E005: a consumer in a URLconf, also an included one, must be a view."""
+    monkeypatch.setitem(globals(), "urlpatterns", [path("a/", include([path("b/", view)]))])
+    with override_settings(ROOT_URLCONF=__name__):
+        messages = found()
+    assert set(messages) == {"wsconsumer.E005"}
+    assert messages["wsconsumer.E005"].startswith("The URL pattern '/a/b/' maps Chat with ")
+    assert messages["wsconsumer.E005"].endswith("Write Chat.as_view().")
+    assert wrong.replace("\\", "") in messages["wsconsumer.E005"]
+
+
+@pytest.mark.parametrize(
+    ("version", "good"),
+    [("4.2.2", True), ("4.2.10", True), ("5.0", True), ("4.2.1", False), ("4.1", False)],
+)
+def test_daphne(version: str, good: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W001: a daphne before 4.2.2 takes messages of any size."""
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    assert set(found()) == (set() if good else {"wsconsumer.W001"})
+
+
+def test_no_daphne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without daphne there is nothing to say of it."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert found() == {}
+
+
+@override_settings(WSCONSUMER={"ALLOWED_ORIGINS": ["*"]})
+def test_any_origin() -> None:
+    """W002: a star is told with --deploy, and only then."""
+    assert found() == {}
+    assert "any site can open sockets here" in found(deploy=True)["wsconsumer.W002"]

@@ -1,0 +1,55 @@
+"""``conf.py``: settings are read at use, and mistakes are told in plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from wsconsumer import conf
+
+
+def test_defaults() -> None:
+    """Without WSCONSUMER every setting has its default."""
+    assert {name: conf.get(name) for name in conf.SETTINGS} == {
+        "ALLOWED_ORIGINS": (),
+        "THREADS": 8,
+        "URLCONF": None,
+    }
+
+
+def test_settings_are_read_at_use() -> None:
+    """A changed setting counts at once."""
+    with override_settings(WSCONSUMER={"THREADS": 2}):
+        assert conf.get("THREADS") == 2
+    assert conf.get("THREADS") == 8
+
+
+MISTAKES = [
+    (["THREADS"], "wsconsumer.E001", "WSCONSUMER must be a dict, got ['THREADS']."),
+    ({"THREAD": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
+    ({"threads": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
+    ({"COLOUR": 1}, "wsconsumer.E002", "There are ALLOWED_ORIGINS, THREADS, URLCONF."),
+    ({"THREADS": 0}, "wsconsumer.E003", "must be an int of at least 1, got 0. The default is 8."),
+    ({"THREADS": True}, "wsconsumer.E003", "must be an int of at least 1, got True."),
+    ({"THREADS": "8"}, "wsconsumer.E003", "must be an int of at least 1, got '8'."),
+    ({"ALLOWED_ORIGINS": "*"}, "wsconsumer.E003", "must be a list of origins with their scheme"),
+    ({"ALLOWED_ORIGINS": ["example.com"]}, "wsconsumer.E003", "with their scheme"),
+    ({"ALLOWED_ORIGINS": [1]}, "wsconsumer.E003", "with their scheme"),
+    ({"URLCONF": ""}, "wsconsumer.E003", "must be None or the dotted path of a URLconf module"),
+    ({"URLCONF": []}, "wsconsumer.E003", "must be None or the dotted path of a URLconf module"),
+]
+
+
+@pytest.mark.parametrize(("value", "check_id", "text"), MISTAKES, ids=lambda value: str(value)[:30])
+def test_mistakes(value: Any, check_id: str, text: str) -> None:
+    """Each mistake has one id, and the same words where the setting is used."""
+    with override_settings(WSCONSUMER=value):
+        (problem,) = conf.problems()
+        assert problem.id == check_id
+        assert text in f"{problem.message} {problem.hint}"
+        with pytest.raises(ImproperlyConfigured) as caught:
+            conf.get("THREADS")
+    assert str(caught.value) == f"{problem.message} {problem.hint}"

@@ -1,0 +1,237 @@
+"""README.md and docs/: every block of code is run, in a project that Django itself has made."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.engines import free_port
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "README.md").exists(), reason="the tests are run without the documents"
+)
+
+
+class Block(NamedTuple):
+    """A block of code: its language, and the file that its first line names."""
+
+    page: str
+    language: str
+    file: str
+    code: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of code of a page."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    result = []
+    for language, code in found:
+        name = re.match(r"# (\S+\.py)\n", code)
+        result.append(Block(page.name, language, name[1] if name else "", code))
+    return result
+
+
+def named(page: str, file: str) -> Block:
+    """Return the block of a page that is this file."""
+    return next(block for block in ALL if (block.page, block.file) == (page, file))
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+
+ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+def python(directory: Path, *arguments: str, **more: str) -> str:
+    """Run Python in a directory; fail with what it printed."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env={**ENVIRONMENT, **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of ``startproject``, with what the README says to add to the settings."""
+    python(tmp_path, "-m", "django", "startproject", "mysite", ".")
+    settings = tmp_path / "mysite" / "settings.py"
+    text = settings.read_text().replace(
+        "INSTALLED_APPS = [", 'INSTALLED_APPS = [\n    "daphne",\n    "wsconsumer",'
+    )
+    (tmp_path / "mysite" / "asgi.py").write_text(named("README.md", "mysite/asgi.py").code)
+    settings.write_text(f'{text}\nASGI_APPLICATION = "mysite.asgi.application"\n')
+    return tmp_path
+
+
+def write(project: Path, page: str) -> list[Block]:
+    """Write the files that a page shows; return its Python."""
+    found = [block for block in ALL if block.page == page and block.language == "python"]
+    for block in found:
+        (project / block.file).write_text(block.code)
+    return found
+
+
+@pytest.mark.parametrize("block", ALL, ids=lambda block: f"{block.page}:{block.file}")
+def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
+    """Python names its file, shell is of the commands below; there is nothing else."""
+    if block.language == "python":
+        assert block.file
+    else:
+        assert block.language == "sh"
+        for command in block.code.splitlines():
+            assert command in COMMANDS, f"no test runs {command!r}"
+
+
+COMMANDS = {
+    'pip install "wsconsumer[daphne]"': ["pip"],
+    "daphne app:application": ["daphne"],
+    "daphne mysite.asgi:application": ["daphne"],
+    "uvicorn mysite.asgi:application": ["uvicorn"],
+    "make run": ["make"],
+    "make test": ["make"],
+    "make bench": ["make"],
+}
+"""The commands of the pages. The servers are run below; ``make`` is how this test came to run."""
+
+
+@pytest.mark.parametrize(
+    "page", [page.name for page in PAGES if any(b.page == page.name for b in ALL)]
+)
+def test_a_page(page: str, project: Path) -> None:
+    """The files of a page make a project that passes Django's checks and its own tests."""
+    files = write(project, page)
+    python(project, "manage.py", "check", "--fail-level", "WARNING")
+    for block in files:
+        module = block.file.removesuffix(".py").replace("/", ".")
+        program = f"import django; django.setup(); import {module}"
+        if module == "app":  # configures its own settings
+            python(project, "-c", f"import {module}")
+        else:
+            python(project, "-c", program, DJANGO_SETTINGS_MODULE="mysite.settings")
+    if any(block.file == "mysite/tests.py" for block in files):
+        python(project, "manage.py", "test", "mysite")
+
+
+def test_every_make_target_is_there() -> None:
+    """The Makefile has the targets that the pages name."""
+    makefile = (ROOT / "Makefile").read_text()
+    for block in ALL:
+        for target in re.findall(r"^make (\w+)", block.code, re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_links() -> None:
+    """Every link to a file of the repository finds it."""
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_is_short() -> None:
+    """A README is read when it is short."""
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+# The README on real servers
+
+
+class Connect(connect):
+    """A client that stays where it is sent, like a browser's WebSocket."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class Served:
+    """A server that runs an application of a directory."""
+
+    def __init__(self, directory: Path, *command: str) -> None:
+        self.port = free_port()
+        self._directory = directory
+        self._command = [word.format(port=self.port) for word in command]
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", *self._command, cwd=self._directory, env=ENVIRONMENT,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        lines = []
+        async with asyncio.timeout(30):
+            async for line in self._process.stdout:
+                lines.append(line.decode())
+                if b"Listening on" in line or b"Uvicorn running on" in line:
+                    return self
+        pytest.fail("".join(lines))
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._process.terminate()
+        await self._process.communicate()
+
+    def connect(self, path: str, **more: Any) -> Any:
+        return Connect(f"ws://127.0.0.1:{self.port}{path}", proxy=None, **more)
+
+
+DAPHNE = ("daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "2")
+UVICORN = ("uvicorn", "--port", "{port}")
+
+
+async def test_the_complete_program(tmp_path: Path) -> None:
+    """The first program of the README is complete: daphne serves it, and a ping is answered."""
+    (tmp_path / "app.py").write_text(named("README.md", "app.py").code)
+    served = Served(tmp_path, *DAPHNE, "app:application")
+    async with served as server, server.connect("/ws/ping/") as client:
+        await client.send("ping")
+        assert await client.recv() == "pong!"
+
+
+@pytest.fixture
+async def cookie(project: Path) -> str:
+    """Write the README's project, and log a user in; return her cookie."""
+    write(project, "README.md")
+    program = """
+from django.contrib.auth.models import User
+from django.test import Client
+ada = User.objects.create_user("ada")
+client = Client()
+client.force_login(ada)
+print(client.cookies["sessionid"].OutputString().partition(";")[0])
+"""
+    python(project, "manage.py", "migrate", "--verbosity", "0")
+    output = python(project, "manage.py", "shell", "-c", program)
+    return output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", [DAPHNE, UVICORN], ids=["daphne", "uvicorn"])
+async def test_your_project(command: tuple[str, ...], project: Path, cookie: str) -> None:
+    """A fresh project with the README's lines has sockets that know request.user."""
+    async with Served(project, *command, "mysite.asgi:application") as server:
+        ada = {"Cookie": cookie}
+        async with server.connect("/ws/members/attic/", additional_headers=ada) as client:
+            assert await client.recv() == "Hello ada, this is attic."
+            await client.send("hi")
+            assert await client.recv() == "HI"
+        async with server.connect("/ws/hello/attic/") as client:
+            assert await client.recv() == "Hello stranger, this is attic."
+        with pytest.raises(Exception, match="HTTP 302"):
+            await server.connect("/ws/members/attic/")
+        with pytest.raises(Exception, match="HTTP 403"):
+            await server.connect("/ws/hello/attic/", origin="http://evil.com")

@@ -1,0 +1,106 @@
+"""System checks, one id per mistake: ``manage.py check`` tells what the first socket would."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
+from django.core.handlers.asgi import ASGIHandler
+from django.utils.module_loading import import_string
+
+from . import conf
+from .routes import all_routes, websocket_routes
+from .view import ConsumerView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Check the ``WSCONSUMER`` dict: E001, E002, E003."""
+    return [Error(problem.message, problem.hint, id=problem.id) for problem in conf.problems()]
+
+
+def check_asgi_application(**_: Any) -> list[CheckMessage]:
+    """E004: there are websocket routes, but ``ASGI_APPLICATION`` never gets to them."""
+    name = getattr(settings, "ASGI_APPLICATION", None)
+    if name is None or not _settings_are_good() or not any(websocket_routes()):
+        return []
+    try:
+        application = import_string(name)
+    except ImportError as error:
+        return [
+            Error(
+                f"ASGI_APPLICATION = {name!r} can't be imported: {error}.",
+                'Name the application in your asgi.py, such as "mysite.asgi.application".',
+                id="wsconsumer.E004",
+            )
+        ]
+    if not isinstance(application, ASGIHandler):
+        return []
+    return [
+        Error(
+            f"ASGI_APPLICATION = {name!r} is Django's own application, which serves no websockets.",
+            "In asgi.py, import get_asgi_application from wsconsumer.asgi.",
+            id="wsconsumer.E004",
+        )
+    ]
+
+
+def check_urlconf(**_: Any) -> list[CheckMessage]:
+    """E005: consumers in the URLconf that are no views."""
+    return list(_wrong_views()) if _settings_are_good() else []
+
+
+def _wrong_views() -> Iterator[CheckMessage]:
+    for route in all_routes():
+        view: Any = route.view
+        consumer = getattr(view, "consumer_class", view)
+        if inspect.isclass(consumer) and issubclass(consumer, ConsumerView):
+            wrong = "the class itself" if consumer is view else "as_asgi()"
+            yield Error(
+                f"The URL pattern {route.path!r} maps {consumer.__name__} with {wrong}, "
+                "which Django can't call as a view.",
+                f"Write {consumer.__name__}.as_view().",
+                obj=consumer,
+                id="wsconsumer.E005",
+            )
+
+
+def check_daphne(**_: Any) -> list[CheckMessage]:
+    """W001: a daphne without a limit for the size of messages."""
+    try:
+        version = metadata.version("daphne")
+    except metadata.PackageNotFoundError:
+        return []
+    if tuple(map(int, re.findall(r"\d+", version)[:3])) >= (4, 2, 2):
+        return []
+    return [
+        Warning(
+            f"daphne {version} takes messages of any size, so that any client can fill the memory.",
+            'Upgrade it: pip install "daphne>=4.2.2".',
+            id="wsconsumer.W001",
+        )
+    ]
+
+
+def check_allowed_origins(**_: Any) -> list[CheckMessage]:
+    """W002: every site may open sockets with its visitors' cookies."""
+    if not _settings_are_good() or "*" not in conf.get("ALLOWED_ORIGINS"):
+        return []
+    return [
+        Warning(
+            "WSCONSUMER['ALLOWED_ORIGINS'] has '*': any site can open sockets here, with the "
+            "cookies of its visitors.",
+            "Name the origins that you mean, such as https://app.example.com.",
+            id="wsconsumer.W002",
+        )
+    ]
+
+
+def _settings_are_good() -> bool:
+    return not any(conf.problems())
