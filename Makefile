@@ -15,7 +15,7 @@ RUN := "$(abspath $(VENV))/bin/python"
 PIP := $(RUN) -m pip --quiet --quiet --disable-pip-version-check
 
 # A part of the tests (ARGS="-k echo") covers a part of the code, and may leave one suite empty.
-COVERAGE := $(if $(ARGS),,--cov --cov-report=term-missing:skip-covered)
+COVERAGE := $(if $(ARGS),,&& $(RUN) -m coverage report)
 UNLESS_EMPTY := $(if $(ARGS),|| [ $$? -eq 5 ])
 
 .DEFAULT_GOAL := help
@@ -36,7 +36,7 @@ run: $(VENV)/.installed-run ## Serve the example project with daphne (PORT=8000)
 test: test-package test-example ## Run every test, with coverage (ARGS="-k echo" for a part)
 
 test-package: $(VENV)/.installed-test ## Run the tests of the package
-	$(RUN) -m pytest $(COVERAGE) $(ARGS) $(UNLESS_EMPTY)
+	$(RUN) -m coverage run -m pytest $(ARGS) $(UNLESS_EMPTY) $(COVERAGE)
 
 test-example: $(VENV)/.installed-test ## Run the tests of the example project
 	cd example_project && $(RUN) -m pytest $(ARGS) $(UNLESS_EMPTY)
@@ -54,7 +54,9 @@ types: $(VENV)/.installed-lint ## Check the types alone
 	$(RUN) -m mypy
 
 cover: $(VENV)/.installed-test ## Report the coverage, line by line, in htmlcov/index.html
-	$(RUN) -m pytest --cov --cov-report=term-missing:skip-covered --cov-report=html $(ARGS)
+	$(RUN) -m coverage run -m pytest $(ARGS)
+	$(RUN) -m coverage html
+	$(RUN) -m coverage report
 
 bench: $(VENV)/.installed-bench ## Measure, and print the figures
 	$(RUN) benchmarks/micro.py $(ARGS)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-CONNECT = {"type": "websocket.connect"}
-ACCEPT = {"type": "websocket.accept", "subprotocol": None, "headers": []}
-DENIED = {"type": "websocket.close"}
-DENIAL = {"extensions": {"websocket.http.response": {}}}
+    from wsconsumer.protocol import Event
+
+CONNECT: dict[str, Any] = {"type": "websocket.connect"}
+ACCEPT: dict[str, Any] = {"type": "websocket.accept", "subprotocol": None, "headers": []}
+DENIED: dict[str, Any] = {"type": "websocket.close"}
+DENIAL: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}
 
 
 def text(data: str) -> dict[str, Any]:
@@ -40,7 +42,7 @@ class Wire:
 
     def __init__(self, *events: dict[str, Any]) -> None:
         self.inbox = deque(events)
-        self.sent: list[dict[str, Any]] = []
+        self.sent: list[Any] = []
         self._arrived = asyncio.Event()
         self._sent = asyncio.Event()
         self.fail_on: str | None = None
@@ -51,7 +53,7 @@ class Wire:
             await self._arrived.wait()
         return self.inbox.popleft()
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def send(self, message: Event) -> None:
         if message["type"] == self.fail_on:
             raise OSError("the client has gone")
         self.sent.append(message)

@@ -1,21 +1,38 @@
-"""``asgi.py``: each scope type to the right place."""
+"""``asgi.py``: each scope type to the right place, and the end of what runs at shutdown."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import path
 
-from tests.fakes import ACCEPT, Wire, disconnect, run, scope
-from wsconsumer import WebsocketConsumer
-from wsconsumer.asgi import get_asgi_application
+from tests.fakes import ACCEPT, CONNECT, Wire, close, disconnect, run, scope
+from wsconsumer import WebsocketConsumer, asgi, connection
+from wsconsumer.asgi import Websockets, get_asgi_application
+
+if TYPE_CHECKING:
+    from wsconsumer.protocol import Application
+
+
+class Recorder(WebsocketConsumer):
+    """Notes what ``disconnect()`` is told; each test begins with an empty list."""
+
+    log: list[Any] = []  # noqa: RUF012  # emptied by the fixture
+    go_on = asyncio.Event()
+
+    async def disconnect(self, code: int, reason: str) -> None:
+        self.log.append((code, reason))
+
 
 urlpatterns = [
     path("page/", lambda request: HttpResponse("a page")),
     path("ws/", WebsocketConsumer.as_view()),
+    path("recorder/", Recorder.as_view()),
 ]
 
 here = override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[])
@@ -53,3 +70,167 @@ async def test_another_type() -> None:
     """A type that nobody here serves is an error that names it."""
     with pytest.raises(ValueError, match=r"http, websocket or lifespan, got 'telnet'"):
         await get_asgi_application()({"type": "telnet"}, None, None)
+
+
+# Shutdown
+
+
+class Lingering(Recorder):
+    """Takes its time over ``disconnect()``."""
+
+    async def disconnect(self, code: int, reason: str) -> None:
+        await super().disconnect(code, reason)
+        await self.go_on.wait()
+        self.log.append("done")
+
+
+@pytest.fixture(autouse=True)
+def _empty_log() -> None:
+    Recorder.log.clear()
+    Recorder.go_on = asyncio.Event()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for nothing that is not there at once."""
+    monkeypatch.setattr(asgi, "GRACE", 0)
+    monkeypatch.setattr(connection, "STOP_TIMEOUT", 0)
+
+
+class Served:
+    """A consumer with a client, accepted, in a task like those that servers make."""
+
+    def __init__(self, application: Application, **more: Any) -> None:
+        self.wire = wire = Wire(CONNECT)
+
+        async def serve() -> None:
+            await application(scope(**more), wire.receive, wire.send)
+
+        self.task = asyncio.create_task(serve())
+
+    @classmethod
+    async def begin(cls, application: Application, **more: Any) -> Served:
+        served = cls(application, **more)
+        await served.wire.until_sent(1)
+        return served
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything run that can run without the outside."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@here
+@pytest.mark.usefixtures("impatient")
+async def test_shutdown_ends_what_runs() -> None:
+    """What the server left running is closed with 1012 before the server gets its answer."""
+    application = get_asgi_application()
+    served = await Served.begin(application, path="/recorder/")
+    wire = Wire({"type": "lifespan.shutdown"})
+    await application({"type": "lifespan"}, wire.receive, wire.send)
+    assert wire.sent == [{"type": "lifespan.shutdown.complete"}]
+    assert served.wire.sent == [ACCEPT, close(1012)]
+    assert Recorder.log == [(1012, "")]
+    assert served.task.done()
+    assert not served.task.cancelled(), "the server would log it as an error"
+
+
+async def test_shutdown_lets_what_ends_by_itself() -> None:
+    """A websocket whose disconnect event is on its way is not cancelled."""
+    websockets = Websockets(Recorder.as_asgi())
+    served = await Served.begin(websockets)
+    ending = asyncio.create_task(websockets.end())
+    await turns()
+    served.wire.put(disconnect(1001, "away"))
+    await ending
+    assert Recorder.log == [(1001, "away")]
+    assert served.wire.sent == [ACCEPT]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_shutdown_leaves_other_applications_alone() -> None:
+    """Each application ends its own websockets, and has nothing to wait for without any."""
+    served = await Served.begin(Websockets(Recorder.as_asgi()))
+    await Websockets(Recorder.as_asgi()).end()
+    await turns()
+    assert Recorder.log == []
+    served.wire.put(disconnect())
+    await served.task
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_shutdown_leaves_other_event_loops_alone() -> None:
+    """The websockets of another thread's event loop are that loop's own to end."""
+    websockets = Websockets(Recorder.as_asgi())
+    began, ended = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        served = await Served.begin(websockets)
+        began.set()
+        await asyncio.to_thread(ended.wait)
+        served.wire.put(disconnect())
+        await served.task
+
+    thread = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    await asyncio.to_thread(began.wait)
+    await websockets.end()
+    assert Recorder.log == []
+    ended.set()
+    await thread
+    assert Recorder.log == [(1001, "")]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_shutdown_cancels_nobody_twice() -> None:
+    """What the server has cancelled already is waited for, its disconnect() not interrupted."""
+    websockets = Websockets(Lingering.as_asgi())
+    served = await Served.begin(websockets)
+    served.task.cancel()
+    await turns()
+    ending = asyncio.create_task(websockets.end())
+    await turns()
+    Recorder.go_on.set()
+    await ending
+    assert Recorder.log == [(1012, ""), "done"]
+    assert served.task.cancelled()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_cancels_too() -> None:
+    """A cancellation that is not ours alone goes on to the server."""
+    websockets = Websockets(Lingering.as_asgi())
+    served = await Served.begin(websockets)
+    ending = asyncio.create_task(websockets.end())
+    while not Recorder.log:
+        await turns()
+    served.task.cancel()
+    await ending
+    assert Recorder.log == [(1012, "")]
+    assert served.task.cancelled()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_shutdown_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disconnect() that does not end is left behind, and the log says so."""
+    monkeypatch.setattr(asgi, "SHUTDOWN_TIMEOUT", 0)
+    websockets = Websockets(Lingering.as_asgi())
+    served = await Served.begin(websockets)
+    await websockets.end()
+    assert caplog.messages == ["1 websockets did not end before the server."]
+    Recorder.go_on.set()
+    await served.task
+    assert Recorder.log == [(1012, ""), "done"]
+
+
+async def test_a_task_that_cannot_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A websocket without a task of its own is served all the same."""
+    monkeypatch.setattr(asgi, "current_task", lambda: None)
+    websockets = Websockets(Recorder.as_asgi())
+    served = await Served.begin(websockets)
+    await websockets.end()
+    served.wire.put(disconnect())
+    await served.task
+    assert Recorder.log == [(1001, "")]

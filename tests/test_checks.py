@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_django_application
 from django.core.checks import run_checks
 from django.http import HttpResponse
@@ -62,10 +63,12 @@ def test_settings(value: Any, check_id: str) -> None:
     ("make", "expected"),
     [
         (get_asgi_application, None),
+        (lambda: ASGIStaticFilesHandler(cast("Any", get_asgi_application())), None),
         (lambda: lambda scope, receive, send: None, None),
         (get_django_application, "is Django's own application, which serves no websockets"),
+        (lambda: ASGIStaticFilesHandler(get_django_application()), "is Django's own application"),
     ],
-    ids=["ours", "by-hand", "django"],
+    ids=["ours", "ours-with-static-files", "by-hand", "django", "django-with-static-files"],
 )
 def test_asgi_application(
     make: Callable[[], Any], expected: str | None, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,8 @@ from wsconsumer import ConnectionClosed, InvalidState, WebsocketConsumer, connec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from wsconsumer.protocol import Event
+
 
 def deciding(decide: Callable[[Any], Awaitable[None]]) -> type[WebsocketConsumer]:
     """Return a consumer whose ``connect()`` calls this with the consumer."""
@@ -323,7 +325,7 @@ async def test_text_that_utf8_can_not_say() -> None:
             await self.send("\ud800" if data == "bad" else data)
 
     class Utf8Wire(Wire):
-        async def send(self, message: dict[str, Any]) -> None:
+        async def send(self, message: Event) -> None:
             message.get("text", "").encode()
             await super().send(message)
 
@@ -367,7 +369,7 @@ async def test_sends_that_fail_at_once() -> None:
     outcomes: list[type] = []
 
     class Hanging(Wire):
-        async def send(self, message: dict[str, Any]) -> None:
+        async def send(self, message: Event) -> None:
             if message["type"] == "websocket.send":
                 await asyncio.sleep(0)
                 raise OSError
@@ -457,7 +459,7 @@ async def test_a_server_that_can_not_send_the_code(caplog: pytest.LogCaptureFixt
     """Where a server refuses a code such as 1011, the connection is closed with 1000."""
 
     class Picky(Wire):
-        async def send(self, message: dict[str, Any]) -> None:
+        async def send(self, message: Event) -> None:
             if message.get("code") == 1011:
                 raise ValueError("invalid close code")
             await super().send(message)
@@ -488,6 +490,31 @@ async def test_closing_a_connection_that_is_gone(
     await deciding(decide).as_asgi()(scope(), wire.receive, wire.send)
     assert wire.sent == [ACCEPT]
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("error", "lines"), [(OSError, 0), (RuntimeError, 1)])
+async def test_a_close_or_denial_that_is_not_sent(
+    error: type[Exception], lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that has gone is nothing to tell; what else a server raises is told at INFO."""
+    caplog.set_level(logging.INFO, "wsconsumer")
+
+    class Failing(Wire):
+        async def send(self, message: Event) -> None:
+            if message["type"] == "websocket.close":
+                raise error
+            await super().send(message)
+
+    async def decide(consumer: Any) -> None:
+        await consumer.accept()
+        await consumer.close()
+
+    for decision in (decide, lambda consumer: consumer.reject()):
+        wire = Failing(CONNECT, disconnect())
+        caplog.clear()
+        await deciding(decision).as_asgi()(scope(), wire.receive, wire.send)
+        assert len(caplog.messages) == lines
+        assert all(message.endswith("was not sent.") for message in caplog.messages)
 
 
 # After the close: waiting for the disconnect event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -34,6 +34,9 @@ from wsconsumer import (
     connection,
 )
 from wsconsumer.counters import counters
+
+if TYPE_CHECKING:
+    from wsconsumer.protocol import Event
 
 
 class Recorder(WebsocketConsumer):
@@ -154,8 +157,8 @@ async def test_facts() -> None:
     assert (consumer.args, consumer.kwargs) == ((1,), {"room": "lobby"})
     assert consumer.scope["path"] == "/room/lobby/"
     assert isinstance(consumer.request, HttpRequest)
-    assert consumer.request.GET == {"a": ["1"]}
-    assert consumer.user == consumer.request.user == "ada"
+    assert consumer.request.GET.dict() == {"a": "1"}
+    assert str(consumer.user) == str(consumer.request.user) == "ada"
     assert consumer.request.session == {"seen": 1}
 
 
@@ -249,7 +252,8 @@ async def test_a_client_that_leaves_before_accept(caplog: pytest.LogCaptureFixtu
     await Recorder.as_asgi(log=log)(scope(), wire.receive, wire.send)
     assert log == ["connect"]
     assert caplog.messages == [
-        "connect on /: Recorder.accept() needs an open connection, but it is CLOSED (1006)."
+        "connect on /: Recorder.accept() needs an open connection, but it is CLOSED (1006). "
+        "Cause: OSError('the client has gone')"
     ]
     assert caplog.records[0].levelno == logging.INFO
 
@@ -385,10 +389,26 @@ async def test_connection_closed_out_of_a_hook_is_no_error(
     await Sending.as_asgi(log=log)(scope(path="/chat/"), wire.receive, wire.send)
     assert log == ["connect", (1006, "")]
     assert caplog.messages == [
-        "receive on /chat/: Sending.send() needs an open connection, but it is CLOSING (1006).",
+        "receive on /chat/: Sending.send() needs an open connection, but it is CLOSING (1006). "
+        "Cause: OSError('the client has gone')",
         "Sending: 1 messages came too late.",
     ]
     assert [record.exc_info for record in caplog.records] == [None, None]
+
+
+async def test_connection_closed_after_our_close(caplog: pytest.LogCaptureFixture) -> None:
+    """A hook that sends after its own close() ends with a line at INFO, too."""
+    caplog.set_level(logging.INFO, "wsconsumer")
+
+    class Sending(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            await self.close(4000)
+            await self.send(data)
+
+    assert await run(Sending.as_asgi(), text("a"), disconnect()) == [ACCEPT, close(4000)]
+    assert caplog.messages == [
+        "receive on /: Sending.send() needs an open connection, but it is CLOSING (4000)."
+    ]
 
 
 async def test_connection_closed_of_another_connection_is_an_error() -> None:
@@ -440,7 +460,7 @@ async def test_cancellation_says_goodbye() -> None:
     log: list[Any] = []
 
     class Answering(Wire):
-        async def send(self, message: dict[str, Any]) -> None:
+        async def send(self, message: Event) -> None:
             await super().send(message)
             if message["type"] == "websocket.close":
                 self.put(text("late"), disconnect(1012))

@@ -34,6 +34,7 @@ HOUSE = [
     "checks",
     "apps",
     "management",
+    "test",
 ]
 """Top down: a module imports only what stands above it."""
 
@@ -49,7 +50,7 @@ def imports(path: Path) -> set[str]:
     """Return the rooms that a file imports from, for type checkers or not."""
     tree = ast.parse(path.read_text())
     depth = len(path.relative_to(PACKAGE).parts)
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == depth:
             names = [node.module] if node.module else [alias.name for alias in node.names]

@@ -30,7 +30,7 @@ def test_it_is_a_get() -> None:
     )
     assert isinstance(request, ASGIRequest)
     assert (request.method, request.path, request.path_info) == ("GET", "/ws/room/", "/ws/room/")
-    assert request.GET == {"name": ["Ada"], "x": ["1"]}
+    assert request.GET.dict() == {"name": "Ada", "x": "1"}
     assert request.COOKIES == {"sessionid": "abc", "theme": "dark"}
     assert request.get_host() == "example.com:8000"
     assert request.headers["User-Agent"] == "tests"
@@ -81,6 +81,6 @@ def test_script_name(more: dict[str, Any], forced: str | None, expected: tuple[s
 
 def test_user_and_session_of_an_outer_application() -> None:
     """What an outer application put in the scope is on the request."""
-    request = WebsocketRequest(scope(user="ada", session={"a": 1}))
+    request: Any = WebsocketRequest(scope(user="ada", session={"a": 1}))
     assert (request.user, request.session) == ("ada", {"a": 1})
     assert not hasattr(WebsocketRequest(scope()), "user")

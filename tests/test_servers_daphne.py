@@ -42,7 +42,7 @@ class Daphne:
         self.server = Server(application, endpoints=["unused"], action_logger=self._log)
         self.server.connections = {}
         self.server.ws_factory = WebSocketFactory(self.server, server="daphne")
-        self.transport = StringTransportWithDisconnection()
+        self.transport: Any = StringTransportWithDisconnection()
         self.client = ClientProtocol(
             parse_uri("ws://testserver/ws/"),
             subprotocols=["chat"],  # type: ignore[list-item]
@@ -195,7 +195,7 @@ async def test_the_clients_close_reason(serve: Callable[..., Any]) -> None:
 
 async def test_a_client_that_vanishes(serve: Callable[..., Any]) -> None:
     """A lost transport is a disconnect() with 1006, and sends after it raise ConnectionClosed."""
-    errors = []
+    errors: list[Any] = []
 
     class Sending(Recorder):
         async def receive(self, data: str | bytes) -> None:
@@ -331,7 +331,7 @@ async def test_a_close_without_a_code() -> None:
 
 async def test_a_handshake_that_daphne_ended() -> None:
     """Daphne's own connect timeout leaves nothing to accept."""
-    errors = []
+    errors: list[Any] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         with pytest.raises(ConnectionError, match="gone"):
@@ -356,7 +356,7 @@ async def test_a_handshake_that_daphne_ended() -> None:
 )
 async def test_scheme(forwarded: str | None, tls: bool, scheme: str) -> None:
     """The scheme is that of the transport, or the trusted proxy's word; daphne says nothing."""
-    schemes = []
+    schemes: list[str] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if forwarded is not None:
@@ -378,6 +378,7 @@ async def test_scheme(forwarded: str | None, tls: bool, scheme: str) -> None:
 async def test_other_servers_are_left_alone() -> None:
     """A send that is no partial, or none of daphne's, is not touched."""
     wire = Wire()
+    send: Any
     for send in (wire.send, partial(wire.send), partial(print), partial(Wire)):
         assert servers.mend(scope(), wire.receive, send)[2] is send
 

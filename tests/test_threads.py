@@ -189,7 +189,7 @@ def query(alias: str) -> Callable[[str], str]:
         except OperationalError as error:
             return type(error).__name__
 
-    return staticmethod(work)  # type: ignore[return-value]  # a class attribute
+    return staticmethod(work)
 
 
 async def test_database_connections_are_bounded_by_the_lanes(pg: str) -> None:

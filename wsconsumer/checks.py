@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
 from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
@@ -40,6 +41,8 @@ def check_asgi_application(**_: Any) -> list[CheckMessage]:
                 id="wsconsumer.E004",
             )
         ]
+    while isinstance(application, ASGIStaticFilesHandler):
+        application = application.application
     if not isinstance(application, ASGIHandler):
         return []
     return [

@@ -124,12 +124,12 @@ class Connection:
             "subprotocol": subprotocol,
             "headers": [*lines, *self._scope.get(ACCEPT_HEADERS, ())],
         }
-        self._move(TRANSITIONS[self.state][Action.ACCEPT])
         try:
             await self._send(event)
         except Exception as error:
             self._move(ConnectionState.CLOSED)
             raise self._closed(Action.ACCEPT) from error
+        self._move(TRANSITIONS[ConnectionState.CONNECTING][Action.ACCEPT])
         self.accepted = True
         self.subprotocol = subprotocol
 
@@ -171,8 +171,8 @@ class Connection:
                 if status != HTTPStatus.FORBIDDEN:
                     logger.info("No denial response here: the client gets 403, not %d.", status)
                 await self._send({"type": "websocket.close"})
-        except Exception:
-            logger.debug("%s: the client left before it was refused.", self.owner, exc_info=True)
+        except Exception as error:
+            self._not_sent(f"the denial {status}", error)
 
     async def _refuse(self, event: Event) -> None:
         raise self._refusal(Action.SEND)
@@ -201,8 +201,13 @@ class Connection:
         self._expect_disconnect()
         try:
             await self._send_close(self.close_code, reason)
-        except Exception:
-            logger.debug("%s: the client left before the close.", self.owner, exc_info=True)
+        except Exception as error:
+            self._not_sent(f"the close {self.close_code}", error)
+
+    def _not_sent(self, what: str, error: Exception) -> None:
+        """Nobody is there to be told; a server that says so without an OSError may be wrong."""
+        level = logging.DEBUG if isinstance(error, OSError) else logging.INFO
+        logger.log(level, "%s: %s was not sent.", self.owner, what, exc_info=error)
 
     async def _close_before_accept(self, code: int, reason: str) -> None:
         if code != CloseCode.NORMAL or reason:

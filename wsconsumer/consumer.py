@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.signals import got_request_exception
 from django.http import Http404
 
-from .connection import Connection
+from .connection import STOP_TIMEOUT, Connection
 from .counters import counters
 from .exceptions import ConnectionClosed, InvalidState, WsconsumerError
 from .hooks import check_hooks
@@ -268,7 +268,8 @@ class WebsocketConsumer(ConsumerView):
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise error
         if isinstance(error, ConnectionClosed) and connection.state is not _OPEN:
-            logger.info("%s on %s: %s", name, self.request.path, error)
+            cause = "" if error.__cause__ is None else f" Cause: {error.__cause__!r}"
+            logger.info("%s on %s: %s%s", name, self.request.path, error, cause)
             return
         if connection.state is not ConnectionState.CONNECTING:
             await self._report(name, error)
@@ -300,11 +301,14 @@ class WebsocketConsumer(ConsumerView):
         """The server cancelled us, or broke ASGI: say goodbye where it still lets us, then end."""
         connection = self._connection
         stopping = isinstance(error, asyncio.CancelledError)
+        code = CloseCode.SERVICE_RESTART if stopping else CloseCode.INTERNAL_ERROR
         try:
             if connection.state is _OPEN:
-                await connection.close(
-                    CloseCode.SERVICE_RESTART if stopping else CloseCode.INTERNAL_ERROR
-                )
+                # A server that has stopped already may never be done with it.
+                async with asyncio.timeout(STOP_TIMEOUT):
+                    await connection.close(code)
+        except TimeoutError:
+            logger.debug("%s: the server did not send the close.", connection.owner)
         finally:
             await self._end()
         if connection.accepted:

@@ -122,7 +122,7 @@ async def lane() -> AsyncIterator[None]:
     ``async_to_sync``, as under Django's ``TestCase``, or a ``ThreadSensitiveContext``) it has the
     last word: there the connection shares the caller's thread and its open transaction.
     """
-    if _is_decided():
+    if is_decided():
         yield
         return
     pool = lanes()
@@ -134,7 +134,8 @@ async def lane() -> AsyncIterator[None]:
         pool.give_back(executor)
 
 
-def _is_decided() -> bool:
+def is_decided() -> bool:
+    """Tell whether a caller has said in which thread sync code belongs."""
     return (
         getattr(AsyncToSync.executors, "current", None) is not None
         or SyncToAsync.thread_sensitive_context.get(None) is not None

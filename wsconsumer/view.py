@@ -18,7 +18,7 @@ from .request import WebsocketRequest
 from .response import UpgradeRequired, UpgradeResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from django.http import HttpRequest, HttpResponse
 
@@ -121,7 +121,7 @@ class ConsumerView:
         return mark(view, cls)
 
     @classmethod
-    def as_asgi(cls, **initkwargs: Any) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    def as_asgi(cls, **initkwargs: Any) -> Callable[[Any, Any, Any], Coroutine[Any, Any, None]]:
         """
         Return a plain ASGI 3 application: for tests, and for whatever else speaks ASGI.
 

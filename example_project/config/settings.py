@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "wsconsumer",
+    "accounts",
     "demo",
 ]
 
@@ -56,6 +57,16 @@ DATABASES = {
     },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "accounts:login"  # where login_required sends strangers, from pages and sockets alike
+LOGIN_REDIRECT_URL = "demo:index"
+LOGOUT_REDIRECT_URL = "demo:index"
 
 STATIC_URL = "static/"
 USE_TZ = True

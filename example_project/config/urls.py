@@ -1,7 +1,8 @@
-"""The project's URLs: pages and sockets alike are in the app's own `urls.py`."""
+"""The project's URLs: pages and sockets alike are in each app's own `urls.py`."""
 
 from django.urls import include, path
 
 urlpatterns = [
     path("", include("demo.urls")),
+    path("accounts/", include("accounts.urls")),
 ]

@@ -1,4 +1,4 @@
-"""The one app of the example project."""
+"""The sockets of the example project, and the page that talks to them."""
 
 from django.apps import AppConfig
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from wsconsumer import WebsocketConsumer
@@ -35,3 +36,27 @@ class ClockConsumer(WebsocketConsumer):
         while True:
             await self.send(f"{timezone.now():%H:%M:%S} UTC")
             await asyncio.sleep(self.interval)
+
+
+class GreetingConsumer(WebsocketConsumer):
+    """Greet the visitor as the page would."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        if self.user.is_authenticated:
+            await self.send(f"Hello {self.user}, you are logged in.")
+        else:
+            await self.send("Hello stranger. Log in and come back.")
+
+
+class MembersConsumer(WebsocketConsumer):
+    """Count the members, and say who speaks."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        count = await User.objects.acount()
+        await self.send(f"Members so far: {count}")
+
+    async def receive(self, data: str | bytes) -> None:
+        if isinstance(data, str):
+            await self.send(f"{self.user}: {data}")

@@ -1,5 +1,6 @@
 """One page and its sockets. A consumer is mapped, named and reversed like any other view."""
 
+from django.contrib.auth.decorators import login_required
 from django.urls import path
 
 from . import consumers, views
@@ -11,4 +12,6 @@ urlpatterns = [
     path("ws/ping/", consumers.PingConsumer.as_view(), name="ping"),
     path("ws/echo/", consumers.EchoConsumer.as_view(), name="echo"),
     path("ws/clock/", consumers.ClockConsumer.as_view(), name="clock"),
+    path("ws/greeting/", consumers.GreetingConsumer.as_view(), name="greeting"),
+    path("ws/members/", login_required(consumers.MembersConsumer.as_view()), name="members"),
 ]

@@ -1,22 +1,49 @@
 """The page with a card for each socket."""
 
 import inspect
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
+from django.urls import reverse
 from django.views.generic import TemplateView
+
+from wsconsumer import WebsocketConsumer
 
 from . import consumers
 
+URLS = Path(__file__).with_name("urls.py")
+
+
+class Card(NamedTuple):
+    """What the page shows of a socket. The code is read from the files, so it is what runs."""
+
+    name: str
+    path: str
+    code: str
+    route: str
+
+    @classmethod
+    def of(cls, name: str, consumer: type[WebsocketConsumer]) -> Self:
+        lines = URLS.read_text().splitlines()
+        route = next(line.strip() for line in lines if f'name="{name}"' in line)
+        return cls(name, reverse(f"demo:{name}"), inspect.getsource(consumer), route)
+
+    @property
+    def template(self) -> str:
+        return f"demo/cards/{self.name}.html"
+
 
 class IndexView(TemplateView):
-    """A card for each socket. The code on it is read from the consumer, so it is what runs."""
+    """A card for each socket, smallest first."""
 
     template_name = "demo/index.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(
-            ping_source=inspect.getsource(consumers.PingConsumer),
-            echo_source=inspect.getsource(consumers.EchoConsumer),
-            clock_source=inspect.getsource(consumers.ClockConsumer),
-            **kwargs,
-        )
+        cards = [
+            Card.of("ping", consumers.PingConsumer),
+            Card.of("echo", consumers.EchoConsumer),
+            Card.of("clock", consumers.ClockConsumer),
+            Card.of("greeting", consumers.GreetingConsumer),
+            Card.of("members", consumers.MembersConsumer),
+        ]
+        return super().get_context_data(cards=cards, **kwargs)

@@ -32,7 +32,7 @@ SOON = 3.0
 
 HOST = "127.0.0.1"
 HERE = Path(__file__).parent
-APPLICATION = "project.asgi:application"
+APPLICATION = "tests.servers.project.asgi:application"
 
 COMMANDS = {
     "daphne": ["daphne", "-b", HOST, "-p", "{port}"],
@@ -275,11 +275,11 @@ def _start(name: str, folder: Path) -> Server:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    paths = [str(HERE), str(HERE.parent.parent)]
+    root = HERE.parent.parent
     return {
         **os.environ,
         "JOURNAL": str(folder / "journal"),
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": str(root),
         "PYTHONUNBUFFERED": "1",
     }
 

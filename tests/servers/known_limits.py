@@ -30,10 +30,6 @@ NO_EXIT = Limit(
     here=sys.version_info >= (3, 12),
 )
 NO_FAREWELL = Limit("It drops all TCP connections first, and reports 1005 to the application.")
-NO_CLOSE_BESIDE_RECEIVE = Limit(
-    "It sends no close frame before a receive() that waits has had its message.",
-    raises=TimeoutError,
-)
 
 KNOWN_LIMITS: dict[tuple[str, str], Limit] = {
     ("uvicorn-sansio", "client_vanishes_without_code"): NO_CODE,
@@ -53,8 +49,6 @@ KNOWN_LIMITS: dict[tuple[str, str], Limit] = {
     ),
     ("granian", "client_vanishes_without_code"): NO_CODE,
     ("granian", "client_close_reason"): Limit("It reports the client's close code alone."),
-    ("granian", "server_close_from_a_task"): NO_CLOSE_BESIDE_RECEIVE,
-    ("granian", "in_task"): NO_CLOSE_BESIDE_RECEIVE,
     ("granian", "every_client_is_told_of_the_restart"): NO_FAREWELL,
     ("granian", "disconnect_is_told_of_the_restart"): NO_FAREWELL,
 }

@@ -36,7 +36,9 @@ async def busy(server: Server, stack: AsyncExitStack) -> Clients:
     clients = await opened(server, *["echo", "waits-in-receive"] * 3)
     for client in clients.values():
         await client.send("go")
-    waiting = [key for key, client in clients.items() if "waits" in client.request.path]
+    waiting = [
+        key for key, client in clients.items() if client.request and "waits" in client.request.path
+    ]
     await server.journal.wait(*waiting, event="wait began")
     return clients
 

@@ -7,8 +7,9 @@ does all that ASGI says needs no module of its own.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..protocol import Receive, Scope, Send
@@ -20,7 +21,18 @@ def mend(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Se
         from . import daphne
 
         return daphne.mend(scope, receive, send)
+    if _package(type(getattr(send, "__self__", None))) == "granian":
+        from . import granian
+
+        return granian.mend(scope, receive, send)
     return scope, receive, send
+
+
+def current_task() -> asyncio.Task[Any] | None:
+    """Return the task that the server runs us in, or ``None`` if that can't be cancelled."""
+    task = asyncio.current_task()
+    # With --task-impl rust granian shows one and the same stand-in to all of its connections.
+    return None if _package(type(task)) == "granian" else task
 
 
 def _package(function: object) -> str:

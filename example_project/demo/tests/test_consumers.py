@@ -5,46 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from demo.consumers import ClockConsumer, EchoConsumer, PingConsumer
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+
+from demo.consumers import (
+    ClockConsumer,
+    EchoConsumer,
+    GreetingConsumer,
+    MembersConsumer,
+    PingConsumer,
+)
+from demo.tests.wire import CONNECT, DISCONNECT, SCOPE, data_of, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
-
-    Event = MutableMapping[str, Any]
-
-SCOPE = {"type": "websocket", "path": "/", "headers": []}
-CONNECT: Event = {"type": "websocket.connect"}
-DISCONNECT: Event = {"type": "websocket.disconnect", "code": 1000}
-
-
-async def talk(application: Callable[..., Awaitable[None]], *messages: str | bytes) -> list[Event]:
-    """Connect, send the messages, leave, and return what the application sent."""
-    received: list[Event] = [
-        {"type": "websocket.receive", "text" if isinstance(data, str) else "bytes": data}
-        for data in messages
-    ]
-    events = deque([CONNECT, *received, DISCONNECT])
-    sent: list[Event] = []
-
-    async def receive() -> Event:
-        return events.popleft()
-
-    async def send(event: Event) -> None:
-        sent.append(event)
-
-    await application(SCOPE, receive, send)
-    return sent
-
-
-def data_of(sent: list[Event]) -> list[str | bytes]:
-    """Return the data of the messages among the events sent."""
-    return [
-        event["text"] if event.get("text") is not None else event["bytes"]
-        for event in sent
-        if event["type"] == "websocket.send"
-    ]
+    from demo.tests.wire import Event
 
 
 async def test_ping_is_answered() -> None:
@@ -87,3 +63,24 @@ async def test_clock_ticks_until_the_client_leaves() -> None:
     assert sent[0]["type"] == "websocket.accept"
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d UTC", str(data)) for data in data_of(sent))
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_greeting_knows_the_user() -> None:
+    """The greeting socket names whoever is logged in."""
+    sent = await talk(GreetingConsumer.as_asgi(), user=User(username="ada"))
+    assert data_of(sent) == ["Hello ada, you are logged in."]
+
+
+async def test_greeting_of_a_stranger() -> None:
+    """The greeting socket lets strangers in, and tells them that they are."""
+    sent = await talk(GreetingConsumer.as_asgi(), user=AnonymousUser())
+    assert data_of(sent) == ["Hello stranger. Log in and come back."]
+
+
+@pytest.mark.usefixtures("transactional_db")
+async def test_members_counts_and_names() -> None:
+    """The members socket counts the accounts, and puts the user's name before each text."""
+    await User.objects.acreate(username="grace")
+    ada = await User.objects.acreate(username="ada")
+    sent = await talk(MembersConsumer.as_asgi(), "hello", b"bytes", "", user=ada)
+    assert data_of(sent) == ["Members so far: 2", "ada: hello", "ada: "]

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from selenium.webdriver import Chrome
 
-SOCKETS = ("ping", "echo", "clock")
+SOCKETS = ("ping", "echo", "clock", "greeting")  # and members, which refuses strangers
+PASSWORD = "analytical-engine"
 
 READ_LOG = """
     return Array.from(document.querySelectorAll(`#${arguments[0]} .entry`), (line) =>
@@ -47,6 +49,10 @@ class Card:
         self.find(button).click()
 
     @property
+    def text(self) -> str:
+        return str(self.find("[data-part=log]").text)
+
+    @property
     def state(self) -> str:
         return str(self.find("[data-part=state]").text)
 
@@ -57,19 +63,68 @@ class Card:
         return [line for line in log if line.direction != "note"]
 
     def wait_until(self, condition: Callable[[Card], bool]) -> None:
-        WebDriverWait(self.browser, 15).until(
-            lambda _: condition(self), f"{self.name} is {self.state}: {self.lines}"
+        try:
+            WebDriverWait(self.browser, 15).until(lambda _: condition(self))
+        except TimeoutException:
+            pytest.fail(f"{self.name} is {self.state}: {self.lines}")
+
+
+class Account:
+    """What a visitor does with an account, from whatever page he is on."""
+
+    def __init__(self, browser: Chrome) -> None:
+        self.browser = browser
+
+    def fill_in(self, page: str, **fields: str) -> None:
+        """Follow the link to the page, and send its form."""
+        self.press(By.LINK_TEXT, page)
+        self.send(**fields)
+
+    def send(self, **fields: str) -> None:
+        for name, value in fields.items():
+            field = self.browser.find_element(By.NAME, name)
+            field.clear()
+            field.send_keys(value)
+        self.press(By.CSS_SELECTOR, ".account-form button")
+
+    def log_out(self) -> None:
+        self.press(By.CSS_SELECTOR, ".account button")
+
+    def press(self, by: str, value: str) -> None:
+        self.leave(self.browser.find_element(by, value).click)
+
+    def leave(self, how: Callable[[], None]) -> None:
+        """Go to another page, and wait until it is there."""
+        self.browser.execute_script("window.isTheOldPage = true")
+        how()
+        WebDriverWait(self.browser, 15, ignored_exceptions=[WebDriverException]).until(
+            lambda browser: browser.execute_script(
+                "return !window.isTheOldPage && document.readyState === 'complete'"
+            )
         )
 
 
 @pytest.fixture
-def cards(browser: Chrome, site: str) -> dict[str, Card]:
-    """Open the page, and wait until each of its sockets is open."""
+def cards(browser: Chrome, site: str) -> Iterator[dict[str, Card]]:
+    """Open the page as a stranger, and wait until each socket is open that lets strangers in."""
     browser.get(site)
     cards = {name: Card(browser, name) for name in SOCKETS}
     for card in cards.values():
         card.wait_until(lambda card: card.state == "open")
-    return cards
+    yield cards
+    browser.delete_all_cookies()
+
+
+@pytest.fixture
+def members(cards: dict[str, Card], browser: Chrome) -> Card:
+    """Wait until the members socket has refused the stranger."""
+    card = Card(browser, "members")
+    card.wait_until(was_refused)
+    return card
+
+
+def was_refused(card: Card) -> bool:
+    return card.state == "closed" and "login_required answered with a redirect" in card.text
 
 
 def test_ping_gets_pong(cards: dict[str, Card]) -> None:
@@ -123,11 +178,61 @@ def test_a_visitor_can_leave_and_come_back(cards: dict[str, Card]) -> None:
     ping.wait_until(lambda card: card.state == "open")
 
 
-def test_the_browser_has_no_complaint(cards: dict[str, Card], browser: Chrome) -> None:
-    """Stylesheet, script and icon arrive, and nothing fails in the browser's console."""
+def test_a_stranger_is_greeted_and_refused(cards: dict[str, Card], members: Card) -> None:
+    """Without a login one socket says so, the other never opens, and the page says why."""
+    hello = Line("received", "text", "Hello stranger. Log in and come back.")
+    cards["greeting"].wait_until(lambda card: card.lines == [hello])
+    assert [line.kind for line in members.lines] == ["close"]
+    assert members.lines[0].payload.startswith("1006 ")
+    assert not members.find("form button").is_enabled()
+
+
+def test_an_account(cards: dict[str, Card], members: Card, browser: Chrome) -> None:
+    """Who signs up is known to the sockets of the next page, and who logs out is a stranger."""
+    greeting, account = cards["greeting"], Account(browser)
+    by_name = Line("received", "text", "Hello ada, you are logged in.")
+    stranger = Line("received", "text", "Hello stranger. Log in and come back.")
+
+    account.fill_in("Sign up", username="ada", password1=PASSWORD, password2=PASSWORD[::-1])
+    assert "The two password fields" in browser.find_element(By.CSS_SELECTOR, ".errorlist").text
+    account.send(password1=PASSWORD, password2=PASSWORD)
+
+    greeting.wait_until(lambda card: card.lines == [by_name])
+    assert "Welcome, ada." in browser.find_element(By.CSS_SELECTOR, ".notice.success").text
+    members.wait_until(lambda card: card.state == "open")
+    members.type("hello", Keys.ENTER)
+    members.wait_until(lambda card: len(card.lines) == 3)
+    assert members.lines == [
+        Line("received", "text", "Members so far: 1"),
+        Line("sent", "text", "hello"),
+        Line("received", "text", "ada: hello"),
+    ]
+
+    account.log_out()
+    greeting.wait_until(lambda card: card.lines == [stranger])
+    members.wait_until(was_refused)
+
+    account.fill_in("Log in", username="ada", password=PASSWORD)
+    greeting.wait_until(lambda card: card.lines == [by_name])
+    members.wait_until(lambda card: card.state == "open")
+
+    account.log_out()
+    greeting.wait_until(lambda card: card.lines == [stranger])
+    account.leave(browser.back)
+    greeting.wait_until(lambda card: card.lines == [stranger])
+
+
+@pytest.mark.usefixtures("members")
+def test_the_browser_complains_of_nothing_but_the_refusal(browser: Chrome) -> None:
+    """Stylesheet, script and icon arrive; the console has the refused socket, and no more."""
+    browser.get_log("browser")  # type: ignore[no-untyped-call]  # what other tests left there
+    Account(browser).leave(browser.refresh)
+    Card(browser, "members").wait_until(was_refused)
     failed = browser.execute_script(
         "return performance.getEntriesByType('resource')"
         ".filter((entry) => entry.responseStatus !== 200).map((entry) => entry.name)"
     )
     assert failed == []
-    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+    (complaint,) = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    assert "/ws/members/" in complaint["message"]
+    assert "302" in complaint["message"]

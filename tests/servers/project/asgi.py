@@ -3,9 +3,9 @@
 import os
 from typing import Any
 
-from project.journal import note
+from tests.servers.project.journal import note
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.servers.project.settings"
 
 from wsconsumer.asgi import get_asgi_application  # the settings come first
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 
-from project.journal import note
+from tests.servers.project.journal import note
 from wsconsumer import WebsocketConsumer
 
 

@@ -1,15 +1,20 @@
 """As little Django as a consumer needs: no database, no middleware, no apps."""
 
+from tests.origins import ORIGIN_SETTINGS
+
 SECRET_KEY = "not a secret: this project only ever runs inside the test suite"
-ALLOWED_HOSTS = ["127.0.0.1"]
-ROOT_URLCONF = "project.urls"
+ALLOWED_HOSTS = ["127.0.0.1", "example.com", ".example.org"]
+CSRF_TRUSTED_ORIGINS = ORIGIN_SETTINGS["CSRF_TRUSTED_ORIGINS"]
+WSCONSUMER = ORIGIN_SETTINGS["WSCONSUMER"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+ROOT_URLCONF = "tests.servers.project.urls"
 MIDDLEWARE: list[str] = []
 DATABASES: dict[str, dict[str, str]] = {}
 USE_TZ = True
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"journal": {"class": "project.journal.JournalHandler"}},
+    "handlers": {"journal": {"class": "tests.servers.project.journal.JournalHandler"}},
     "loggers": {
         name: {"handlers": ["journal"], "level": "INFO"} for name in ("wsconsumer", "asyncio")
     },

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from project import consumers
+from tests.servers.project import consumers
 
 urlpatterns = [
     path("ws/echo/<key>/", consumers.Echo.as_view()),

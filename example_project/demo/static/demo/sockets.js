@@ -19,6 +19,7 @@ class SocketCard {
   connect() {
     const url = new URL(this.card.dataset.socket, location.href);
     url.protocol = url.protocol.replace("http", "ws");
+    this.wasOpen = false;
     this.socket = new WebSocket(url);
     this.socket.binaryType = "arraybuffer";
     this.socket.addEventListener("open", () => this.opened());
@@ -29,6 +30,7 @@ class SocketCard {
   }
 
   opened() {
+    this.wasOpen = true;
     this.note("open");
     this.showState();
   }
@@ -60,6 +62,7 @@ class SocketCard {
 
   closed({ code, reason, wasClean }) {
     this.write("received", "close", `${code} ${reason || (wasClean ? "no reason given" : "without a closing handshake")}`);
+    if (!this.wasOpen) this.note(this.card.dataset.refusal || "never open: a WebSocket does not tell why");
     this.showState();
   }
 
@@ -110,3 +113,8 @@ function readable(data) {
 for (const card of document.querySelectorAll("[data-socket]")) {
   new SocketCard(card);
 }
+
+// A page that the browser kept may show another user than the one who is logged in by now.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
