@@ -11,10 +11,11 @@ from django.test import AsyncClient, Client, override_settings
 from django.urls import include, path, re_path, register_converter, reverse
 from django.urls.converters import StringConverter
 
-from tests.fakes import ACCEPT, CONNECT, DENIAL, DENIED, Wire, disconnect, run, scope, sent
+from tests.fakes import ACCEPT, CONNECT, DENIAL, Wire, disconnect, run, scope, sent
 from wsconsumer import WebsocketConsumer
 from wsconsumer.asgi import get_asgi_application
 from wsconsumer.dispatcher import WebsocketDispatcher
+from wsconsumer.test import connect
 
 
 class Where(WebsocketConsumer):
@@ -91,8 +92,8 @@ bare = override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[])
 @bare
 async def test_every_kind_of_pattern(address: str, found: str) -> None:
     """path, re_path, nested include, namespaces, converters, default kwargs and reverse() work."""
-    messages = await run(WebsocketDispatcher(), disconnect(), path=address)
-    assert messages == [ACCEPT, sent(found)]
+    async with connect(WebsocketDispatcher(), address) as ws:
+        assert await ws.receive() == found
 
 
 @bare
@@ -111,23 +112,24 @@ def test_reverse_of_a_consumer() -> None:
 async def test_urlconf_given(urlconf: Any) -> None:
     """A list of patterns or a module stands for the whole URLconf."""
     dispatcher = WebsocketDispatcher(urlconf)
-    messages = await run(dispatcher, disconnect(), path="/ws/here/")
-    assert messages == [ACCEPT, sent("here () {} tests.test_dispatcher.Where")]
-    assert await run(dispatcher, path="/ws/plain/") == [DENIED]
+    async with connect(dispatcher, "/ws/here/") as ws:
+        assert await ws.receive() == "here () {} tests.test_dispatcher.Where"
+    async with connect(dispatcher, "/ws/plain/") as ws:
+        assert not ws.accepted
 
 
 @override_settings(MIDDLEWARE=[])
 async def test_urlconf_as_a_dotted_path() -> None:
     """A dotted path names the URLconf's module."""
-    messages = await run(WebsocketDispatcher(__name__), disconnect(), path="/ws/plain/")
-    assert messages[0] == ACCEPT
+    async with connect(WebsocketDispatcher(__name__), "/ws/plain/") as ws:
+        assert await ws.receive() == "where () {} plain"
 
 
 @override_settings(MIDDLEWARE=[], WSCONSUMER={"URLCONF": __name__})
 async def test_urlconf_of_the_settings() -> None:
     """WSCONSUMER["URLCONF"] comes before ROOT_URLCONF."""
-    messages = await run(WebsocketDispatcher(), disconnect(), path="/ws/plain/")
-    assert messages[0] == ACCEPT
+    async with connect(WebsocketDispatcher(), "/ws/plain/") as ws:
+        assert await ws.receive() == "where () {} plain"
 
 
 @bare

@@ -128,6 +128,10 @@ def test_a_page(page: str, project: Path) -> None:
             python(project, "-c", program, DJANGO_SETTINGS_MODULE="mysite.settings")
     if any(block.file == "mysite/tests.py" for block in files):
         python(project, "manage.py", "test", "mysite")
+    if any(block.file == "mysite/test_with_pytest.py" for block in files):
+        options = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
+        flags = [word for option in options for word in ("-o", option)]
+        python(project, "-m", "pytest", "--ds=mysite.settings", *flags, "mysite")
 
 
 def test_every_make_target_is_there() -> None:

@@ -20,6 +20,7 @@ HOUSE = [
     "counters",
     "servers",
     "connection",
+    "groups",
     "watchman",
     "request",
     "response",

@@ -15,13 +15,14 @@ from django.test import AsyncClient, override_settings
 from django.urls import path
 from starlette.endpoints import WebSocketEndpoint
 
-from tests.fakes import ACCEPT, DENIAL, disconnect, run, scope, sent, text
+from tests.fakes import scope
 from tests.test_handshake import logged_in
 from wsconsumer import WebsocketConsumer as OurConsumer
 from wsconsumer import asgi_view
 from wsconsumer.dispatcher import WebsocketDispatcher
 from wsconsumer.request import WebsocketRequest
 from wsconsumer.response import UpgradeResponse
+from wsconsumer.test import connect
 
 
 class ChannelsChat(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
@@ -90,29 +91,32 @@ async def test_a_channels_consumer(ada: User) -> None:
     lines = await sync_to_async(logged_in)(ada)
     lines = [(name, value + b"; theme=dark" * (name == b"cookie")) for name, value in lines]
     dispatcher = WebsocketDispatcher(urlpatterns)
-    messages = await run(
-        dispatcher, text("hi"), disconnect(), path="/ws/channels/7/", headers=lines
-    )
-    assert [message.get("text") for message in messages] == [None, "ada {'pk': 7} dark", "hi 1 0"]
-    start, _ = await run(dispatcher, path="/ws/channels/7/", **DENIAL)
-    assert start["status"] == 302
+    headers = [(name.decode(), value.decode()) for name, value in lines]
+    async with connect(dispatcher, "/ws/channels/7/", headers=headers) as ws:
+        assert await ws.receive() == "ada {'pk': 7} dark"
+        await ws.send("hi")
+        assert await ws.receive() == "hi 1 0"
+    async with connect(dispatcher, "/ws/channels/7/") as ws:
+        assert ws.denial is not None
+        assert ws.denial.status == 302
 
 
 @pytest.mark.usefixtures("transactional_db")
 @pytest.mark.parametrize("address", ["/ws/sync/", "/ws/starlette/"])
 async def test_other_applications(address: str) -> None:
     """A sync consumer of Channels and an endpoint of Starlette run too."""
-    messages = await run(WebsocketDispatcher(urlpatterns), text("hi"), disconnect(), path=address)
-    assert messages[0]["type"] == "websocket.accept"
-    assert messages[1]["text"] == "AnonymousUser hi"
+    async with connect(WebsocketDispatcher(urlpatterns), address) as ws:
+        await ws.send("hi")
+        assert await ws.receive() == "AnonymousUser hi"
 
 
 @override_settings(MIDDLEWARE=[f"{__name__}.tracking"])
 async def test_cookies_of_the_handshake() -> None:
     """Cookies of middleware go out with the application's accept, beside its own headers."""
-    accept, message = await run(WebsocketDispatcher(urlpatterns), path="/ws/bare/")
-    assert accept["headers"] == [(b"x-mine", b"1"), (b"set-cookie", b"tracked=yes; Path=/")]
-    assert message == sent("False")
+    async with connect(WebsocketDispatcher(urlpatterns), "/ws/bare/") as ws:
+        assert ws.headers["X-Mine"] == "1"
+        assert ws.cookies["tracked"].value == "yes"
+        assert await ws.receive() == "False"
 
 
 async def test_plain_http() -> None:
@@ -131,4 +135,5 @@ async def test_the_view_itself() -> None:
     assert (consumer.args, consumer.kwargs) == ((1,), {"room": "lobby"})
     assert (view.__name__, view.__doc__) == ("WebsocketConsumer", OurConsumer.__doc__)
     assert view(HttpRequest()).status_code == 426
-    assert await run(response.application, disconnect()) == [ACCEPT]
+    async with connect(response.application) as ws:
+        assert ws.accepted

@@ -113,6 +113,15 @@ def lanes() -> Lanes:
     return Lanes(conf.get("THREADS"))
 
 
+def close_lanes() -> None:
+    """End the lanes, with their threads and database connections; new ones are made at need."""
+    if lanes.cache_info().currsize:
+        for lane in lanes().all:
+            lane.submit(connections.close_all).result()
+            lane.shutdown()
+        lanes.cache_clear()
+
+
 @asynccontextmanager
 async def lane() -> AsyncIterator[None]:
     """

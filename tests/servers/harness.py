@@ -39,7 +39,11 @@ COMMANDS = {
     "uvicorn-sansio": ["uvicorn", "--host", HOST, "--port", "{port}", "--ws", "websockets-sansio"],
     "uvicorn-wsproto": ["uvicorn", "--host", HOST, "--port", "{port}", "--ws", "wsproto"],
     "hypercorn": ["hypercorn", "-b", f"{HOST}:{{port}}"],
-    "granian": ["granian", "--interface", "asgi", "--host", HOST, "--port", "{port}"],
+    # Its other runtime mode may abort at shutdown (https://github.com/emmett-framework/granian/issues/884).
+    "granian": [
+        *("granian", "--interface", "asgi", "--runtime-mode", "st"),
+        *("--host", HOST, "--port", "{port}"),
+    ],
 }
 
 Event = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Groups of connections. So far only who listens to what is broadcast: ``taps.py``."""

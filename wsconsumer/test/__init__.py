@@ -1,0 +1,27 @@
+"""
+The kit for testing consumers: a strict fake server, a client, and a clock that tests move.
+
+``connect()`` runs one consumer, ``WebsocketClient`` the whole project. Nothing here is imported by
+the package itself.
+"""
+
+from .broadcasts import Broadcast, captured_broadcasts
+from .client import WebsocketClient
+from .clock import advance
+from .live import LiveWebsocketTestCase
+from .server import Denial, IllegalEvent
+from .testcases import WebsocketTestMixin
+from .websocket import Websocket, connect
+
+__all__ = [
+    "Broadcast",
+    "Denial",
+    "IllegalEvent",
+    "LiveWebsocketTestCase",
+    "Websocket",
+    "WebsocketClient",
+    "WebsocketTestMixin",
+    "advance",
+    "captured_broadcasts",
+    "connect",
+]

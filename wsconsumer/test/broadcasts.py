@@ -1,0 +1,30 @@
+"""``captured_broadcasts()``: what was broadcast, to which group, without any group or socket."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..groups.taps import tap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Broadcast(NamedTuple):
+    """One broadcast, as it was made."""
+
+    group: str
+    data: Any
+
+
+@contextmanager
+def captured_broadcasts() -> Iterator[list[Broadcast]]:
+    """Record the broadcasts that are made in this process while the block runs, in order."""
+    broadcasts: list[Broadcast] = []
+
+    def record(group: str, data: Any) -> None:
+        broadcasts.append(Broadcast(group, data))
+
+    with tap(record):
+        yield broadcasts

@@ -1,0 +1,98 @@
+"""``WebsocketClient``: to sockets what ``django.test.AsyncClient`` is to views."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.http.request import HttpHeaders
+from django.test import AsyncClient
+
+from ..dispatcher import WebsocketDispatcher
+from .database import shared_database
+from .websocket import connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    from .websocket import Websocket
+
+
+class WebsocketClient(AsyncClient):
+    """
+    Opens websockets to the whole project: Origin, ``MIDDLEWARE``, URL patterns, consumer.
+
+    It is an ``AsyncClient`` too: pages and sockets share the cookies, and ``force_login()``,
+    ``aforce_login()``, ``login()``, ``alogin()``, ``logout()`` and ``alogout()`` count for both.
+    """
+
+    # With the test's own database connections, as in connect(): the ``db`` fixture of pytest-django
+    # opens its transaction in the main thread, and Django's client asks the database in another.
+
+    async def request(self, **request: Any) -> Any:
+        """Request a page, with the database of the test."""
+        async with shared_database():
+            return await super().request(**request)
+
+    async def aforce_login(self, user: Any, backend: str | None = None) -> None:
+        """Log a user in, with the database of the test."""
+        async with shared_database():
+            await super().aforce_login(user, backend)
+
+    async def alogin(self, **credentials: Any) -> bool:
+        """Log in with credentials, with the database of the test."""
+        async with shared_database():
+            return await super().alogin(**credentials)
+
+    async def alogout(self) -> None:
+        """Log out, with the database of the test."""
+        async with shared_database():
+            await super().alogout()
+
+    @asynccontextmanager
+    async def connect(
+        self,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: Iterable[str] = (),
+        origin: str | None = "",
+        secure: bool = False,
+        server: str = "asgi",
+        allow_unread: bool = False,
+        raise_exceptions: bool = True,
+    ) -> AsyncIterator[Websocket]:
+        """
+        Open a websocket at a path of the project, as the project's own pages would.
+
+        ``origin`` is by default that of the project's pages; ``None`` is a client that is no
+        browser. The other arguments are those of ``wsconsumer.test.connect``.
+        """
+        lines = self._default_headers()
+        lines.update({name.lower(): value for name, value in (headers or {}).items()})
+        if origin is not None:
+            own = f"{'https' if secure else 'http'}://{lines.get('host', 'testserver')}"
+            lines.setdefault("origin", origin or own)
+        if self.cookies:
+            cookies = (f"{morsel.key}={morsel.coded_value}" for morsel in self.cookies.values())
+            lines.setdefault("cookie", "; ".join(cookies))
+        application = WebsocketDispatcher()
+        async with connect(
+            application,
+            path,
+            headers=lines,
+            subprotocols=subprotocols,
+            secure=secure,
+            server=server,
+            allow_unread=allow_unread,
+            raise_exceptions=raise_exceptions,
+        ) as websocket:
+            denial = websocket.denial
+            self.cookies.update(websocket.cookies if denial is None else denial.cookies)
+            yield websocket
+
+    def _default_headers(self) -> dict[str, str]:
+        """Return the headers that the client was given, which Django keeps by their CGI names."""
+        defaults: dict[str, Any] = dict(self.defaults)
+        names = ((HttpHeaders.parse_header_name(key), value) for key, value in defaults.items())
+        return {name.lower(): value for name, value in names if name is not None}

@@ -1,0 +1,44 @@
+"""A clock that tests move: what an event loop has timed happens at once when it is advanced."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+
+async def advance(seconds: float) -> None:
+    """
+    Move the running event loop's clock, and let everything happen that is due on the way, in order.
+
+    Timers, ``asyncio.sleep()``, timeouts and whatever this package times follow it; the wall clock
+    (``time.time()``, ``timezone.now()``) and other threads do not.
+    """
+    if seconds < 0:
+        raise ValueError(f"advance() expects seconds of at least 0, got {seconds}.")
+    loop: Any = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    await turns()
+    while (due := _next_timer(loop)) is not None and due <= end:
+        _set(loop, max(due, loop.time()))
+        await turns()
+    _set(loop, end)
+    await turns()
+
+
+async def turns(number: int = 10) -> None:
+    """Let everything run that can run without time or input."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def _next_timer(loop: Any) -> float | None:
+    whens = [handle.when() for handle in loop._scheduled if not handle.cancelled()]  # noqa: SLF001
+    return min(whens, default=None)
+
+
+def _set(loop: Any, now: float) -> None:
+    """Let the loop's clock go on from ``now``, and not run backwards when that is in the past."""
+    real = type(loop).time
+    offset = max(now - real(loop), getattr(loop, "_advanced", 0.0))
+    loop._advanced = offset  # noqa: SLF001  # an attribute of ours on the loop
+    loop.time = lambda: real(loop) + offset

@@ -1,0 +1,45 @@
+"""The scope of a browser's handshake, as each server makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from .dialects import DIALECTS
+
+
+def make_scope(
+    path: str,
+    headers: Iterable[tuple[str, str]] | Mapping[str, str],
+    subprotocols: Iterable[str],
+    server: str,
+    *,
+    secure: bool = False,
+) -> dict[str, Any]:
+    """Return the scope that a server of this dialect makes of a browser's handshake."""
+    path, _, query = path.partition("?")
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs]
+    if not any(name == b"host" for name, _ in lines):
+        lines.insert(0, (b"host", b"testserver"))
+    scope: dict[str, Any] = {
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": lines,
+        "client": ["127.0.0.1", 50000],
+        "server": ["127.0.0.1", 8000],
+        "subprotocols": list(subprotocols),
+    }
+    scope["scheme"] = "wss" if secure else "ws"
+    if server == "daphne-unmended":
+        del scope["scheme"]
+    if not server.startswith("daphne"):  # which leaves these out
+        scope |= {"http_version": "1.1", "extensions": {}}
+    if DIALECTS[server].denial_response:
+        scope["extensions"] = {"websocket.http.response": {}}
+    return scope

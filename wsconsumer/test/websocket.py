@@ -1,0 +1,380 @@
+"""
+One websocket in a test: ``connect()`` runs an application behind a strict server and hands out the
+client's end of it. Read ``Websocket`` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import traceback
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from django.apps import apps
+from django.core.signals import got_request_exception
+
+from ..protocol import CloseCode, check_close
+from ..view import websocket_application
+from .clock import advance, turns
+from .database import shared_database
+from .dialects import DIALECTS
+from .scopes import make_scope
+from .server import StrictServer
+from .tasks import note_tasks, started
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+    from django.http import SimpleCookie
+    from django.utils.datastructures import CaseInsensitiveMapping
+
+    from ..consumer import WebsocketConsumer
+    from ..protocol import Application, Scope
+    from .server import Denial
+
+_PACKAGE: Final = str(Path(__file__).parents[1])
+
+PATIENCE: Final = 2.0
+"""Seconds that anything may take before a test is told that it hangs."""
+
+
+class Websocket:
+    """
+    The client's end of a websocket whose application runs beside the test.
+
+    Whatever the application raises, in a hook too, is raised here at the next call, and at the
+    latest when the block ends.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        scope: Scope,
+        *,
+        server: str,
+        allow_unread: bool,
+        raise_exceptions: bool,
+    ) -> None:
+        self._changed = asyncio.Event()
+        self._server = StrictServer(
+            DIALECTS[server], list(scope["subprotocols"]), self._changed.set
+        )
+        self._application = application
+        self._scope = scope
+        self._allow_unread = allow_unread
+        self._raise_exceptions = raise_exceptions
+        self._exceptions: list[BaseException] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._told = 0
+
+    # Facts
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the application accepted the connection."""
+        return bool(self._server.accepted)
+
+    @property
+    def denial(self) -> Denial | None:
+        """The denial response, with ``status``, ``headers`` and ``body``, if there was one."""
+        return self._server.denial
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the application chose."""
+        return self._server.subprotocol
+
+    @property
+    def headers(self) -> CaseInsensitiveMapping[str]:
+        """The headers that went out with the accept, by their names in any case."""
+        return self._server.headers
+
+    @property
+    def cookies(self) -> SimpleCookie:
+        """The cookies that went out with the accept."""
+        return self._server.cookies
+
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the application closed; ``None`` as long as it has not."""
+        return self._server.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """The reason with which the application closed."""
+        return self._server.close_reason
+
+    # Verbs
+
+    async def send(self, data: str | bytes) -> None:
+        """Send a text or binary message."""
+        self._raise_what_failed()
+        if not isinstance(data, str | bytes):
+            raise TypeError(f"send() expects str or bytes, got {data!r}. Use send_json().")
+        if not self._server.is_open:
+            raise AssertionError(f"send() needs an open connection. {self._story()}")
+        self._server.put_message(data)
+
+    async def send_json(self, content: Any) -> None:
+        """Send content as JSON text."""
+        await self.send(json.dumps(content))
+
+    async def receive(self, timeout: float = PATIENCE) -> str | bytes:  # noqa: ASYNC109  # never cancels the application
+        """Return the next message of the application; fail if none comes within ``timeout``."""
+        server = self._server
+        await self._until(
+            lambda: bool(server.messages) or server.close_code is not None, "a message", timeout
+        )
+        if not server.messages:
+            raise AssertionError(
+                f"Expected a message, but the application closed the connection with "
+                f"{server.close_code} {server.close_reason!r}. {self._story()}"
+            )
+        return server.messages.popleft()
+
+    async def receive_json(self, timeout: float = PATIENCE) -> Any:  # noqa: ASYNC109  # as receive()
+        """Return what the next message, JSON text, says."""
+        return json.loads(await self.receive(timeout))
+
+    async def receive_close(self, timeout: float = PATIENCE) -> int:  # noqa: ASYNC109  # as receive()
+        """Wait until the application closes the connection, and return the close code."""
+        await self._until(lambda: self.close_code is not None, "a close", timeout)
+        assert self.close_code is not None  # what was waited for
+        return self.close_code
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Leave with a close code and reason, and wait until the application has ended."""
+        check_close(code, reason)
+        await self._leave(code, reason)
+
+    async def vanish(self) -> None:
+        """Leave without a word, as when a cable is pulled: the application sees 1006."""
+        await self._leave(CloseCode.ABNORMAL.value, "")
+
+    async def _leave(self, code: int, reason: str) -> None:
+        self._raise_what_failed()
+        self._server.leave(code, reason)
+        await self._ended()
+        self._raise_what_failed()
+
+    async def settle(self) -> None:
+        """Wait until the application has nothing to do before something else arrives."""
+        await self._until(
+            lambda: self._server.is_idle or self._task.done(),
+            "the application to wait for the next event",
+            PATIENCE,
+        )
+        await turns()
+        self._raise_what_failed()
+
+    async def expect_nothing(self) -> None:
+        """Settle, and fail if the application sent something, or closed the connection."""
+        before = self.close_code
+        await self.settle()
+        if self._server.messages:
+            got = f"{list(self._server.messages)!r}"
+        elif self.close_code != before:
+            got = f"a close with {self.close_code} {self.close_reason!r}"
+        else:
+            return
+        raise AssertionError(f"Expected nothing, got {got}. {self._story()}")
+
+    async def advance(self, seconds: float) -> None:
+        """Move the event loop's clock: see ``wsconsumer.test.advance``."""
+        await advance(seconds)
+        self._raise_what_failed()
+
+    def pause(self) -> None:
+        """Read nothing any more: the application's ``send()`` waits."""
+        self._server.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._server.resume()
+
+    # From the first to the last moment
+
+    async def start(self) -> None:
+        """Run the application until it has decided."""
+        got_request_exception.connect(self._on_exception)
+        self._loop = asyncio.get_running_loop()
+        note_tasks(self._loop)
+        token = started.set(self._tasks)
+        self._task = asyncio.create_task(self._run())
+        started.reset(token)
+        self._task.add_done_callback(lambda _: self._changed.set())
+        await self._until(lambda: self._server.accepted is not None, "a decision", PATIENCE)
+
+    async def stop(self, *, quietly: bool) -> None:
+        """Leave, wait for the end of the application, and tell what is wrong, unless quietly."""
+        try:
+            await self._leave_and_wait(quietly=quietly)
+        finally:
+            got_request_exception.disconnect(self._on_exception)
+            await self._cancel_what_is_left()
+        if not quietly:
+            self._raise_what_failed()
+            self._raise_what_is_unread()
+
+    async def _leave_and_wait(self, *, quietly: bool) -> None:
+        await turns()  # so that an answer that is on its way is seen
+        if not self._task.done():
+            self._server.resume()
+            self._server.leave(1001)
+            try:
+                await self._ended()
+            except BaseException:
+                if not quietly:
+                    raise
+
+    async def _ended(self) -> None:
+        await self._until(self._task.done, "the end of the application", PATIENCE)
+
+    async def _cancel_what_is_left(self) -> None:
+        left = [task for task in self._tasks if not task.done() and task is not self._task]
+        for task in (*left, self._task):
+            task.cancel()
+        await asyncio.wait([*left, self._task], timeout=PATIENCE)
+        if left:
+            names = ", ".join(task.get_coro().__qualname__ for task in left)  # type: ignore[union-attr]
+            self._exceptions.append(
+                AssertionError(f"The application has ended, but left tasks running: {names}.")
+            )
+
+    async def _run(self) -> None:
+        await self._application(self._scope, self._server.receive, self._server.send)
+
+    def _on_exception(self, request: Any = None, **_: Any) -> None:
+        """A hook or the handshake failed; called in a thread, with the exception at hand."""
+        scope = getattr(request, "scope", None) or {}
+        error = sys.exc_info()[1]
+        if scope.get("wsconsumer.test") is self and error is not None:
+            self._exceptions.append(error)
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    # What went wrong
+
+    async def _until(self, condition: Callable[[], bool], what: str, patience: float) -> None:
+        """Wait, without ever touching the application, until something is so."""
+        try:
+            async with asyncio.timeout(patience):
+                while not condition():
+                    self._raise_what_failed()
+                    if self._task.done():
+                        raise AssertionError(f"Expected {what}, but {self._end()}. {self._story()}")
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(
+                f"Expected {what} within {patience} seconds. {self._story()}\n{self._where()}"
+            ) from None
+        self._raise_what_failed()
+
+    def _raise_what_failed(self) -> None:
+        """Raise, once each, what the application raised or sent illegally."""
+        failures = [*self._server.illegal, *(self._exceptions if self._raise_exceptions else ())]
+        if self._task.done() and not self._task.cancelled():
+            error = self._task.exception()
+            if error is not None and error not in failures:
+                failures.append(error)
+        if len(failures) > self._told:
+            failure = failures[self._told]
+            self._told = len(failures)
+            raise failure
+
+    def _raise_what_is_unread(self) -> None:
+        if self._server.messages and not self._allow_unread:
+            raise AssertionError(
+                f"The application sent what the test did not receive: "
+                f"{list(self._server.messages)!r}. Receive it, or say allow_unread=True. "
+                f"{self._story()}"
+            )
+
+    def _end(self) -> str:
+        denial = self.denial
+        if denial is None:
+            return "the application has ended"
+        return f"{self._scope['path']!r} was denied with {denial.status}"
+
+    def _story(self) -> str:
+        return "So far:\n" + "\n".join(f"  {line}" for line in self._server.log or ["nothing"])
+
+    def _where(self) -> str:
+        """Say in which lines the application's own coroutines wait, outermost first."""
+        lines = []
+        coroutine: Any = self._task.get_coro()
+        while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+            if not frame.f_code.co_filename.startswith(_PACKAGE):
+                lines += traceback.format_stack(frame, 1)
+            coroutine = coroutine.cr_await
+        if self._server.is_waited_for:
+            return "The application waits for the next event."
+        return "The application waits here:\n" + "".join(lines)
+
+
+@asynccontextmanager
+async def connect(
+    application: type[WebsocketConsumer] | Application,
+    path: str = "/",
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    user: Any = None,
+    session: Any = None,
+    headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
+    subprotocols: Iterable[str] = (),
+    secure: bool = False,
+    server: str = "asgi",
+    allow_unread: bool = False,
+    raise_exceptions: bool = True,
+) -> AsyncIterator[Websocket]:
+    """
+    Open a websocket to a consumer, or to any ASGI application, and close it when the block ends.
+
+    ``path`` may have a query string. ``kwargs`` are what a URL pattern would have found, ``user``
+    is ``consumer.user`` (a consumer's is anonymous by default), ``session`` is
+    ``consumer.request.session``, ``secure`` is wss. ``server`` is the dialect: asgi, daphne,
+    uvicorn, hypercorn or granian. With ``raise_exceptions=False`` exceptions in hooks are left to
+    the consumer, as in production.
+    """
+    served: Any = application
+    if websocket_application(application) is not None:
+        raise TypeError("connect() expects a consumer class or an ASGI application, got a view.")
+    if isinstance(application, type):
+        served = served.as_asgi()
+        user = _anonymous() if user is None else user
+    if server not in DIALECTS:
+        raise ValueError(f"server must be one of {', '.join(DIALECTS)}, got {server!r}.")
+    scope = make_scope(path, headers, subprotocols, server, secure=secure)
+    if kwargs is not None:
+        scope["url_route"] = {"args": (), "kwargs": dict(kwargs)}
+    for name, value in (("user", user), ("session", session)):
+        if value is not None:
+            scope[name] = value
+    websocket = Websocket(
+        served,
+        scope,
+        server=server,
+        allow_unread=allow_unread,
+        raise_exceptions=raise_exceptions,
+    )
+    scope["wsconsumer.test"] = websocket
+    async with shared_database():
+        try:
+            await websocket.start()
+            yield websocket
+        except BaseException:
+            await websocket.stop(quietly=True)
+            raise
+        await websocket.stop(quietly=False)
+
+
+def _anonymous() -> Any:
+    """Return the user of a visitor, where the project has users."""
+    if not apps.is_installed("django.contrib.auth"):
+        return None
+    from django.contrib.auth.models import AnonymousUser
+
+    return AnonymousUser()
