@@ -177,12 +177,13 @@ class Connection:
     async def _refuse(self, event: Event) -> None:
         raise self._refusal(Action.SEND)
 
-    def send_failed(self, event: Event) -> Exception:
-        """Return the error for a ``websocket.send`` event that the server did not take."""
-        try:
-            encode_text(event.get("text", ""), f"{self.owner}.send() text")
-        except ValueError as error:
-            return error
+    def send_failed(self, data: object) -> Exception:
+        """Return the error for a message that the server did not take."""
+        if isinstance(data, str):
+            try:
+                encode_text(data, f"{self.owner}.send() text")
+            except ValueError as error:
+                return error
         if self.state is _OPEN:
             self._move(ConnectionState.CLOSING)
             self._expect_disconnect()

@@ -20,7 +20,7 @@ from .connection import STOP_TIMEOUT, Connection
 from .counters import counters
 from .exceptions import ConnectionClosed, InvalidState, WsconsumerError
 from .hooks import check_hooks
-from .protocol import CloseCode, ConnectionState, Event, RawHeaders, empty_message
+from .protocol import CloseCode, ConnectionState, RawHeaders, empty_message
 from .servers import mend
 from .view import ConsumerView
 from .watchman import watchman
@@ -107,26 +107,26 @@ class WebsocketConsumer(ConsumerView):
         the client has gone, ``TypeError`` for other data, ``ValueError`` for text that UTF-8 can't
         say.
         """
-        # Straight to the server: each coroutine between would cost a fifth of the raw loop.
-        event: Event
-        if isinstance(data, str):
-            event = {"type": "websocket.send", "text": data}
-        elif isinstance(data, bytes):
-            event = {"type": "websocket.send", "bytes": data}
-        elif isinstance(data, bytearray | memoryview):
-            event = {"type": "websocket.send", "bytes": bytes(data)}
-        else:
-            raise TypeError(
-                f"{type(self).__name__}.send() expects str or bytes, got {type(data).__name__}. "
-                "Encode it first, for instance with json.dumps()."
-            )
+        # Straight to the server: each coroutine between would cost a quarter of the raw loop.
         connection = self._connection
         try:
-            await connection.emit(event)
+            if isinstance(data, str):
+                await connection.emit({"type": "websocket.send", "text": data})
+                return
+            if isinstance(data, bytes):
+                await connection.emit({"type": "websocket.send", "bytes": data})
+                return
+            if isinstance(data, bytearray | memoryview):
+                await connection.emit({"type": "websocket.send", "bytes": bytes(data)})
+                return
         except WsconsumerError:
             raise
         except Exception as error:
-            raise connection.send_failed(event) from error
+            raise connection.send_failed(data) from error
+        raise TypeError(
+            f"{type(self).__name__}.send() expects str or bytes, got {type(data).__name__}. "
+            "Encode it first, for instance with json.dumps()."
+        )
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """
