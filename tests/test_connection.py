@@ -377,7 +377,7 @@ async def test_sends_that_fail_at_once() -> None:
 
     class Sending(WebsocketConsumer):
         async def receive(self, data: str | bytes) -> None:
-            both = await asyncio.gather(self.send("a"), self.send("b"), return_exceptions=True)
+            both = await asyncio.gather(self.send("a"), self.send(b"b"), return_exceptions=True)
             outcomes.extend(map(type, both))
 
     wire = Hanging(CONNECT, text("go"), disconnect())
