@@ -33,9 +33,13 @@ from wsconsumer import WebsocketConsumer
 from wsconsumer.counters import counters
 from wsconsumer.dispatcher import WebsocketDispatcher
 from wsconsumer.handshake import Origin
+from wsconsumer.test import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from wsconsumer.test import Denial, Websocket
 
 
 class Tell(WebsocketConsumer):
@@ -115,9 +119,26 @@ def _urls() -> Iterator[None]:
         yield
 
 
-async def shake(address: str = "/ws/", **more: Any) -> list[dict[str, Any]]:
-    """Open a websocket with denial responses, and return what was sent until it ended."""
-    return await run(WebsocketDispatcher(), disconnect(), path=address, **DENIAL, **more)
+def opened(
+    address: str, lines: list[tuple[bytes, bytes]]
+) -> AbstractAsyncContextManager[Websocket]:
+    """Open a websocket to the dispatcher; what fails there is left to it, as in production."""
+    texts = [(name.decode(), value.decode("latin-1")) for name, value in lines]
+    return connect(WebsocketDispatcher(), address, headers=texts, raise_exceptions=False)
+
+
+async def heard(address: str = "/ws/", headers: Iterable[tuple[bytes, bytes]] = ()) -> str | bytes:
+    """Open a websocket that is accepted, and return what the consumer says first."""
+    async with opened(address, list(headers)) as ws:
+        assert ws.accepted, ws.denial
+        return await ws.receive()
+
+
+async def denied(address: str = "/ws/", headers: Iterable[tuple[bytes, bytes]] = ()) -> Denial:
+    """Ask for a websocket that is denied, and return the denial response."""
+    async with opened(address, list(headers)) as ws:
+        assert ws.denial is not None
+        return ws.denial
 
 
 def headers(**values: str) -> list[tuple[bytes, bytes]]:
@@ -168,8 +189,7 @@ async def test_origin(
 async def test_several_origins(caplog: pytest.LogCaptureFixture) -> None:
     """Two Origin headers are refused, even when both are good."""
     lines = [*headers(origin="http://example.com"), (b"origin", b"http://example.com")]
-    start, _ = await shake(headers=lines)
-    assert start["status"] == 403
+    assert (await denied(headers=lines)).status == 403
     assert "expected one Origin, got [b'http://example.com', b'http://example.com']" in caplog.text
 
 
@@ -198,8 +218,7 @@ def test_an_ipv6_origin() -> None:
 @pytest.mark.parametrize("host", ["evil.com", "exa mple.com", ""])
 async def test_host(host: str, caplog: pytest.LogCaptureFixture) -> None:
     """A host that ALLOWED_HOSTS does not name gets 400, a line and a count."""
-    start, _ = await shake(headers=headers(host=host))
-    assert start["status"] == 400
+    assert (await denied(headers=headers(host=host))).status == 400
     assert counters["host_refused"] == 1
     assert caplog.messages[0].startswith("Refused a websocket on /ws/ with 400: ")
     assert caplog.records[0].exc_info is None
@@ -210,7 +229,7 @@ async def test_a_refused_request_runs_no_middleware() -> None:
     started = []
     signals.request_started.connect(lambda **_: started.append(1), weak=False, dispatch_uid="t")
     try:
-        await shake(headers=headers(origin="http://evil.com"))
+        await denied(headers=headers(origin="http://evil.com"))
     finally:
         signals.request_started.disconnect(dispatch_uid="t")
     assert started == []
@@ -322,62 +341,60 @@ def mine(*names: str) -> Any:
 async def test_sync_middleware_runs_in_a_thread() -> None:
     """The chain runs, beside the event loop's thread, on a request that says what it is."""
     with mine("seeing"):
-        assert await shake("/ws/seen/") == [ACCEPT, sent("('websocket', False)")]
+        assert await heard("/ws/seen/") == "('websocket', False)"
 
 
 async def test_async_only_middleware_runs_too() -> None:
     """Middleware that can only be async is adapted, with sync ones around it."""
     with mine("seeing", "async_only", "either"):
-        assert await shake("/ws/seen/") == [
-            ACCEPT,
-            sent("('websocket', False, 'async', 'either')"),
-        ]
+        assert await heard("/ws/seen/") == "('websocket', False, 'async', 'either')"
 
 
 async def test_the_consumer_runs_on_the_event_loop() -> None:
     """Whatever the handshake does in threads, the consumer is in the loop's own."""
     with mine():
-        assert await shake("/ws/thread/") == [ACCEPT, sent(threading.current_thread().name)]
+        assert await heard("/ws/thread/") == threading.current_thread().name
 
 
 async def test_middleware_that_answers_itself() -> None:
     """Its response is the denial, with status, headers and without the body of a server error."""
     with mine("blocking"):
-        start, body = await shake()
-        assert (start["status"], body["body"]) == (503, b"")
-        assert (b"retry-after", b"60") in start["headers"]
+        denial = await denied()
+        assert (denial.status, denial.body) == (503, b"")
+        assert denial.headers["Retry-After"] == "60"
 
 
 async def test_middleware_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     """It is a 500 and in the log as for a page; under DEBUG too the text stays here."""
     with mine("failing"), override_settings(DEBUG=True):
-        start, body = await shake()
-    assert (start["status"], body["body"]) == (500, b"")
+        denial = await denied()
+    assert (denial.status, denial.body) == (500, b"")
     assert "RuntimeError: the secret" in caplog.text
 
 
 async def test_cookies_go_out_with_accept() -> None:
     """A cookie that middleware sets reaches the client with the 101."""
     with mine("with_cookie"):
-        accept, _ = await shake()
-    assert accept["headers"] == [(b"set-cookie", b"tracked=yes; HttpOnly; Path=/")]
+        async with opened("/ws/thread/", []) as ws:
+            assert ws.headers["Set-Cookie"] == "tracked=yes; HttpOnly; Path=/"
+            await ws.receive()
 
 
 async def test_a_urlconf_of_the_request() -> None:
     """request.urlconf picks the view, and reverse() in the consumer knows it."""
     with mine("other_urlconf"):
-        assert await shake("/other/") == [ACCEPT, sent("/other/")]
-        assert (await shake("/ws/"))[0]["status"] == 404
+        assert await heard("/other/") == "/other/"
+        assert (await denied("/ws/")).status == 404
 
 
 async def test_process_view_and_process_exception() -> None:
     """Both are called as for a page: with the view and its arguments, and with what it raises."""
     ProcessHooks.seen.clear()
     with mine("ProcessHooks"):
-        assert (await shake())[0] == ACCEPT
-        start, body = await shake("/ws/raises/")
-        assert (await shake("/nowhere/"))[0]["status"] == 404
-    assert (start["status"], body["body"]) == (409, b"handled")
+        assert await heard("/ws/thread/")
+        denial = await denied("/ws/raises/")
+        assert (await denied("/nowhere/")).status == 404
+    assert (denial.status, denial.body) == (409, b"handled")
     assert ProcessHooks.seen == [(Tell, (), {}), (Tell, (), {}), RuntimeError]
 
 
@@ -395,7 +412,7 @@ async def test_request_signals() -> None:
     signals.request_finished.connect(finished)
     try:
         with mine("seeing"):
-            await shake("/ws/seen/")
+            await heard("/ws/seen/")
     finally:
         signals.request_started.disconnect(started)
         signals.request_finished.disconnect(finished)
@@ -405,8 +422,7 @@ async def test_request_signals() -> None:
 async def test_locale() -> None:
     """The language that LocaleMiddleware picks is active in the consumer."""
     with override_settings(MIDDLEWARE=["django.middleware.locale.LocaleMiddleware"]):
-        messages = await shake("/ws/language/", headers=headers(accept_language="de"))
-    assert messages == [ACCEPT, sent("de")]
+        assert await heard("/ws/language/", headers(accept_language="de")) == "de"
 
 
 # Denials
@@ -415,29 +431,27 @@ async def test_locale() -> None:
 async def test_a_response_of_a_decorator() -> None:
     """Status, headers, cookies and body of any response are the denial's."""
     with mine():
-        start, body = await shake("/ws/teapot/")
-    assert start["status"] == 418
-    assert sorted(start["headers"]) == [
-        (b"content-length", b"15"),
-        (b"content-type", b"text/html; charset=utf-8"),
-        (b"set-cookie", b"milk=no; Path=/"),
-        (b"x-pot", b"tea"),
-    ]
-    assert body["body"] == b"short and stout"
+        denial = await denied("/ws/teapot/")
+    assert (denial.status, denial.body) == (418, b"short and stout")
+    assert dict(denial.headers) == {
+        "content-length": "15",
+        "content-type": "text/html; charset=utf-8",
+        "set-cookie": "milk=no; Path=/",
+        "x-pot": "tea",
+    }
 
 
 async def test_a_streaming_response() -> None:
     """A stream is sent whole."""
     with mine():
-        _, body = await shake("/ws/stream/")
-    assert body["body"] == b"ab"
+        assert (await denied("/ws/stream/")).body == b"ab"
 
 
 async def test_a_decorator_that_raises() -> None:
     """PermissionDenied is a 403, as for a page; anything else a 500."""
     with mine():
-        assert (await shake("/ws/denied/"))[0]["status"] == 403
-        assert (await shake("/ws/raises/"))[0]["status"] == 500
+        assert (await denied("/ws/denied/")).status == 403
+        assert (await denied("/ws/raises/")).status == 500
 
 
 async def test_a_denial_without_the_extension(caplog: pytest.LogCaptureFixture) -> None:
@@ -497,13 +511,13 @@ def queries() -> Iterator[list[str]]:
 @pytest.mark.usefixtures("transactional_db")
 async def test_an_anonymous_visitor(queries: list[str]) -> None:
     """Without a session the user is anonymous, and the database is not asked."""
-    assert await shake() == [ACCEPT, sent("AnonymousUser")]
+    assert await heard() == "AnonymousUser"
     assert queries == []
 
 
 async def test_a_user(cookie: Any, queries: list[str]) -> None:
     """A session's user is there, loaded, in async code: one query besides the session's own."""
-    assert await shake(headers=cookie) == [ACCEPT, sent("ada")]
+    assert await heard(headers=cookie) == "ada"
     session, user = queries
     assert "django_session" in session
     assert "auth_user" in user
@@ -513,7 +527,7 @@ async def test_a_user(cookie: Any, queries: list[str]) -> None:
 async def test_a_user_costs_one_query(ada: User, queries: list[str]) -> None:
     """Where sessions are not in the database, the user's is the only query."""
     lines = await sync_to_async(logged_in)(ada)
-    assert await shake(headers=lines) == [ACCEPT, sent("ada")]
+    assert await heard(headers=lines) == "ada"
     (user,) = queries
     assert "auth_user" in user
 
@@ -528,30 +542,28 @@ async def test_a_user_costs_one_query(ada: User, queries: list[str]) -> None:
 )
 async def test_decorators(address: str, anonymous: int, user: int | None, cookie: Any) -> None:
     """Django's own decorators work unmodified, and their response is the denial."""
-    start, _ = await shake(address)
-    assert start["status"] == anonymous
-    messages = await shake(address, headers=cookie)
+    assert (await denied(address)).status == anonymous
     if user is None:
-        assert messages == [ACCEPT, sent("ada")]
+        assert await heard(address, cookie) == "ada"
     else:
-        assert messages[0]["status"] == user
+        assert (await denied(address, cookie)).status == user
 
 
 @pytest.mark.usefixtures("transactional_db")
 async def test_login_required_redirects() -> None:
     """The redirect to the login page says where to come back to, for clients that look."""
-    start, _ = await shake("/ws/login/")
-    assert (b"location", b"/accounts/login/?next=/ws/login/") in start["headers"]
+    denial = await denied("/ws/login/")
+    assert denial.headers["Location"] == "/accounts/login/?next=/ws/login/"
 
 
 async def test_login_required_middleware(cookie: Any) -> None:
     """LoginRequiredMiddleware guards sockets like pages, login_not_required opens them."""
     guard = "django.contrib.auth.middleware.LoginRequiredMiddleware"
     with override_settings(MIDDLEWARE=[*MIDDLEWARE, guard]):
-        assert (await shake())[0]["status"] == 302
-        assert (await shake("/nowhere/"))[0]["status"] == 404
-        assert await shake("/ws/open/") == [ACCEPT, sent("AnonymousUser")]
-        assert await shake(headers=cookie) == [ACCEPT, sent("ada")]
+        assert (await denied()).status == 302
+        assert (await denied("/nowhere/")).status == 404
+        assert await heard("/ws/open/") == "AnonymousUser"
+        assert await heard(headers=cookie) == "ada"
 
 
 async def test_a_session_is_written_from_a_consumer(cookie: Any, ada: User) -> None:
@@ -575,7 +587,7 @@ async def test_a_session_is_written_from_a_consumer(cookie: Any, ada: User) -> N
 async def test_no_authentication_middleware() -> None:
     """Without authentication there is no user to load, and nothing fails."""
     with mine("seeing"):
-        assert (await shake("/ws/seen/"))[0] == ACCEPT
+        assert await heard("/ws/seen/") == "('websocket', False)"
 
 
 @pytest.mark.usefixtures("transactional_db")
