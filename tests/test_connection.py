@@ -278,11 +278,6 @@ async def test_other_buffers_are_sent_as_bytes(wrap: Any) -> None:
 class Catching(WebsocketConsumer):
     """Keeps what ``act()`` raises for each message."""
 
-    caught: list[Exception]
-
-    async def connect(self) -> None:
-        self.caught = []
-
     async def act(self, data: str) -> None:
         raise NotImplementedError
 

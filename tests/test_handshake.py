@@ -52,10 +52,6 @@ class Tell(WebsocketConsumer):
         await self.send(str(self.fact(self)))
 
 
-class Raiser(WebsocketConsumer):
-    """A consumer whose view raises before it is made."""
-
-
 def raising(error: Exception) -> Callable[..., Any]:
     """Decorate a view so that it raises."""
 

@@ -76,6 +76,11 @@ async def test_a_client_that_leaves_during_a_hook(caplog: pytest.LogCaptureFixtu
     assert run.task.cancelling() == 0
 
 
+def test_two_looks_take_less_than_a_second() -> None:
+    """What the documents promise: a client that leaves is noticed within a second."""
+    assert 2 * watchman.TICK < 1
+
+
 async def test_one_look_is_not_enough() -> None:
     """A hook that was not yet running at the last tick is left alone."""
     run = Run(Slow, text("slow"), disconnect())

@@ -21,7 +21,7 @@ from .counters import counters
 from .exceptions import ConnectionClosed, InvalidState, WsconsumerError
 from .hooks import check_hooks
 from .protocol import CloseCode, ConnectionState, RawHeaders, empty_message
-from .servers import mend
+from .servers import is_cancelled, mend
 from .view import ConsumerView
 from .watchman import watchman
 
@@ -265,7 +265,7 @@ class WebsocketConsumer(ConsumerView):
             counters["hook_interrupted"] += 1
             logger.info("%s on %s was cancelled: the client has left.", name, self.request.path)
             return
-        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
             raise error
         if isinstance(error, ConnectionClosed) and connection.state is not _OPEN:
             cause = "" if error.__cause__ is None else f" Cause: {error.__cause__!r}"
@@ -329,9 +329,3 @@ class WebsocketConsumer(ConsumerView):
                     await self.disconnect(code, reason)
                 except (Exception, asyncio.CancelledError) as error:
                     await self._failed("disconnect", error)
-
-
-def _is_cancelled() -> bool:
-    """Tell a cancellation of this task from one that merely came out of something it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

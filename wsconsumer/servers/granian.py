@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from . import current_task
+from . import current_task, is_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -51,7 +51,8 @@ class GranianConnection:
                 event: Event = await self._waiting
             except asyncio.CancelledError:
                 withdrawn, self._withdrawn = self._withdrawn, False
-                if not withdrawn or _is_cancelled():
+                # If somebody wants the waiting task itself to end, that counts for more.
+                if not withdrawn or is_cancelled():
                     raise
             else:
                 return event
@@ -71,9 +72,3 @@ class GranianConnection:
             await self._send(event)
         finally:
             closed.set()
-
-
-def _is_cancelled() -> bool:
-    """Tell whether somebody wants the waiting task itself to end; that counts for more."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -233,6 +233,6 @@ def test_the_browser_complains_of_nothing_but_the_refusal(browser: Chrome) -> No
         ".filter((entry) => entry.responseStatus !== 200).map((entry) => entry.name)"
     )
     assert failed == []
-    (complaint,) = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    (complaint,) = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's
     assert "/ws/members/" in complaint["message"]
     assert "302" in complaint["message"]

@@ -94,7 +94,7 @@ class ClosesInTask(Observed):
         self.spawn(self.close_later())
 
     async def close_later(self) -> None:
-        await asyncio.sleep(0.05)
+        # Runs when the consumer has nothing left to do but to wait.
         await self.close(4002, "time is up")
 
 
