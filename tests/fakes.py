@@ -72,6 +72,13 @@ class Wire:
                 await self._sent.wait()
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Let other tasks run until a condition holds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # what is waited for sets no event
+            await asyncio.sleep(0)
+
+
 def scope(**more: Any) -> dict[str, Any]:
     """Return a websocket scope as a server makes it, with more keys or other values."""
     return {
@@ -92,3 +99,28 @@ async def run(
     async with asyncio.timeout(5):
         await application(scope(**more), wire.receive, wire.send)
     return wire.sent
+
+
+class KnownServer(Wire):
+    """A wire whose ``send`` is known to complete in place; ``shut()`` makes it wait."""
+
+    __module__ = "uvicorn.fake"
+
+    def __init__(self, *events: dict[str, Any]) -> None:
+        super().__init__(*events)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.begun = 0
+
+    async def send(self, message: Event) -> None:
+        self.begun += 1
+        await self.gate.wait()
+        await super().send(message)
+
+    def shut(self) -> None:
+        """Take no more messages until ``open()``."""
+        self.gate.clear()
+
+    def open(self) -> None:
+        """Take messages again."""
+        self.gate.set()

@@ -137,3 +137,32 @@ def test_any_origin() -> None:
     """W002: a star is told with --deploy, and only then."""
     assert found() == {}
     assert "any site can open sockets here" in found(deploy=True)["wsconsumer.W002"]
+
+
+def test_groups_that_can_not_work() -> None:
+    """E006: a backend that can't be made is told in the words of the error."""
+    with override_settings(WSCONSUMER={"GROUPS": {"BACKEND": "no.such.Backend"}}):
+        assert list(found()) == ["wsconsumer.E006"]
+        assert "names the backend 'no.such.Backend'" in found()["wsconsumer.E006"]
+
+
+@pytest.mark.parametrize("number", ["", "1", "2", "auto"])
+def test_web_concurrency(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W003: several workers and groups in memory don't go together."""
+    monkeypatch.setenv("WEB_CONCURRENCY", number)
+    assert list(found()) == (["wsconsumer.W003"] if number == "2" else [])
+
+
+@override_settings(CELERY_BROKER_URL="redis://")
+def test_workers_of_a_queue() -> None:
+    """W003: nor do groups in memory and Celery; with a backend that carries all is well."""
+    assert found()["wsconsumer.W003"].startswith("The settings have CELERY_BROKER_URL, so there")
+    backend = "tests.test_groups_hub.Bus"
+    with override_settings(WSCONSUMER={"GROUPS": {"BACKEND": backend}}):
+        assert found() == {}
+
+
+@pytest.fixture(autouse=True)
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine that the tests run on says."""
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)

@@ -15,6 +15,11 @@ def test_defaults() -> None:
     """Without WSCONSUMER every setting has its default."""
     assert {name: conf.get(name) for name in conf.SETTINGS} == {
         "ALLOWED_ORIGINS": (),
+        "GROUPS": {},
+        "MAX_GROUPS": 100,
+        "OUTBOX_LIMIT": 1048576,
+        "OUTBOX_POLICY": "close",
+        "SEND_TIMEOUT": 30.0,
         "THREADS": 8,
         "URLCONF": None,
     }
@@ -31,13 +36,16 @@ MISTAKES = [
     (["THREADS"], "wsconsumer.E001", "WSCONSUMER must be a dict, got ['THREADS']."),
     ({"THREAD": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
     ({"threads": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
-    ({"COLOUR": 1}, "wsconsumer.E002", "There are ALLOWED_ORIGINS, THREADS, URLCONF."),
+    ({"COLOUR": 1}, "wsconsumer.E002", "There are ALLOWED_ORIGINS, GROUPS, MAX_GROUPS, "),
     ({"THREADS": 0}, "wsconsumer.E003", "must be an int of at least 1, got 0. The default is 8."),
     ({"THREADS": True}, "wsconsumer.E003", "must be an int of at least 1, got True."),
     ({"THREADS": "8"}, "wsconsumer.E003", "must be an int of at least 1, got '8'."),
     ({"ALLOWED_ORIGINS": "*"}, "wsconsumer.E003", "must be a list of origins with their scheme"),
     ({"ALLOWED_ORIGINS": ["example.com"]}, "wsconsumer.E003", "with their scheme"),
     ({"ALLOWED_ORIGINS": [1]}, "wsconsumer.E003", "with their scheme"),
+    ({"GROUPS": "redis://"}, "wsconsumer.E003", "must be a dict with BACKEND (a dotted path)"),
+    ({"GROUPS": {"BACKEN": "x"}}, "wsconsumer.E003", "must be a dict with BACKEND"),
+    ({"GROUPS": {"BACKEND": 1}}, "wsconsumer.E003", "must be a dict with BACKEND"),
     ({"URLCONF": ""}, "wsconsumer.E003", "must be None or the dotted path of a URLconf module"),
     ({"URLCONF": []}, "wsconsumer.E003", "must be None or the dotted path of a URLconf module"),
 ]

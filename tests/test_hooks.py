@@ -18,7 +18,7 @@ async def agen(self: Any, data: Any) -> Any:
     yield data
 
 
-@pytest.mark.parametrize("name", ["connect", "receive", "disconnect"])
+@pytest.mark.parametrize("name", ["connect", "receive", "disconnect", "group_message"])
 @pytest.mark.parametrize("hook", [plain, agen, None, "text"], ids=["def", "yields", "None", "str"])
 def test_a_hook_is_a_coroutine_function(name: str, hook: object) -> None:
     """Anything but an async def is refused when the class is made, with what to write."""

@@ -277,9 +277,9 @@ async def test_a_consumer_closed_by_its_task() -> None:
     class Closing(WebsocketConsumer):
         async def connect(self) -> None:
             await self.accept()
-            self.spawn(self.leave())
+            self.spawn(self.walk_out())
 
-        async def leave(self) -> None:
+        async def walk_out(self) -> None:
             await protocol.until_waiting()
             await self.close(4002, "time is up")
 

@@ -1,19 +1,31 @@
 """Class-based websocket consumers for Django, on raw ASGI. Read ``consumer.py`` first."""
 
 from .consumer import WebsocketConsumer
-from .exceptions import ConnectionClosed, InvalidEvent, InvalidState, WsconsumerError
+from .exceptions import (
+    BackendError,
+    ConnectionClosed,
+    InvalidEvent,
+    InvalidState,
+    TooManyGroups,
+    WsconsumerError,
+)
+from .groups import abroadcast, broadcast
 from .protocol import CloseCode, ConnectionState
 from .view import asgi_view
 
 __all__ = [
+    "BackendError",
     "CloseCode",
     "ConnectionClosed",
     "ConnectionState",
     "InvalidEvent",
     "InvalidState",
+    "TooManyGroups",
     "WebsocketConsumer",
     "WsconsumerError",
+    "abroadcast",
     "asgi_view",
+    "broadcast",
 ]
 
 __version__ = "0.1.0"

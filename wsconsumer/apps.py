@@ -17,6 +17,8 @@ class WsconsumerConfig(AppConfig):
         registry.register(checks.check_asgi_application, "wsconsumer")
         registry.register(checks.check_urlconf, "wsconsumer", registry.Tags.urls)
         registry.register(checks.check_daphne, "wsconsumer")
+        registry.register(checks.check_groups, "wsconsumer")
+        registry.register(checks.check_processes, "wsconsumer")
         registry.register(
             checks.check_allowed_origins, "wsconsumer", registry.Tags.security, deploy=True
         )

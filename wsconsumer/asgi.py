@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.asgi import get_asgi_application as get_http_application
 
 from .dispatcher import WebsocketDispatcher
+from .groups.hub import close_hub
 from .servers import current_task
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ async def lifespan(receive: Receive, send: Send, websockets: Websockets) -> None
     while (event := await receive())["type"] != "lifespan.shutdown":
         await send({"type": f"{event['type']}.complete"})
     await websockets.end()
+    await close_hub()
     await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
 
 from . import conf
+from .groups.configured import MEMORY, make_backend
 from .routes import all_routes, websocket_routes
 from .view import ConsumerView
 
@@ -103,6 +106,44 @@ def check_allowed_origins(**_: Any) -> list[CheckMessage]:
             id="wsconsumer.W002",
         )
     ]
+
+
+def check_groups(**_: Any) -> list[CheckMessage]:
+    """E006: the backend of groups can't be made as it is configured."""
+    if not _settings_are_good():
+        return []
+    try:
+        make_backend()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="wsconsumer.E006")]
+    return []
+
+
+def check_processes(**_: Any) -> list[CheckMessage]:
+    """W003: groups stay in one process, and there are several."""
+    if not _settings_are_good() or conf.get("GROUPS").get("BACKEND", MEMORY) != MEMORY:
+        return []
+    evidence = next(_evidence_of_processes(), None)
+    if evidence is None:
+        return []
+    return [
+        Warning(
+            f"{evidence}, so there are several processes, but what is broadcast to groups stays in "
+            "the process where it was broadcast.",
+            "Name a backend that carries to others in WSCONSUMER['GROUPS'], such as "
+            "wsconsumer.groups.redis.RedisBackend or wsconsumer.groups.postgres.PostgresBackend.",
+            id="wsconsumer.W003",
+        )
+    ]
+
+
+def _evidence_of_processes() -> Iterator[str]:
+    workers = os.environ.get("WEB_CONCURRENCY", "")
+    if workers.isdecimal() and int(workers) > 1:
+        yield f"The environment has WEB_CONCURRENCY={workers}"
+    for name in ("CELERY_BROKER_URL", "Q_CLUSTER", "RQ_QUEUES", "HUEY", "DRAMATIQ_BROKER"):
+        if getattr(settings, name, None):
+            yield f"The settings have {name}"
 
 
 def _settings_are_good() -> bool:

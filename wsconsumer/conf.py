@@ -41,10 +41,46 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+_GROUPS_TYPES: Final[Mapping[object, type | tuple[type, ...]]] = {
+    "BACKEND": str,
+    "LOCATION": (str, list, tuple),
+    "PREFIX": str,
+    "OPTIONS": Mapping,
+}
+
+
+def _is_groups(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        key in _GROUPS_TYPES and isinstance(what, _GROUPS_TYPES[key]) for key, what in value.items()
+    )
+
+
 SETTINGS: Final[Mapping[str, Setting]] = {
     "ALLOWED_ORIGINS": Setting(
         (), _is_origins, 'a list of origins with their scheme, such as "https://example.com"'
     ),
+    "GROUPS": Setting(
+        {},
+        _is_groups,
+        "a dict with BACKEND (a dotted path), LOCATION, PREFIX (str) and OPTIONS (dict), or some "
+        "of these",
+    ),
+    "MAX_GROUPS": Setting(100, _is_count, "an int of at least 1"),
+    "OUTBOX_LIMIT": Setting(1024 * 1024, _is_size, "an int of bytes, 0 or more"),
+    "OUTBOX_POLICY": Setting(
+        "close",
+        lambda value: value in ("close", "drop_oldest", "drop_newest"),
+        '"close", "drop_oldest" or "drop_newest"',
+    ),
+    "SEND_TIMEOUT": Setting(30.0, _is_seconds, "a number of seconds above 0"),
     "THREADS": Setting(8, _is_count, "an int of at least 1"),
     "URLCONF": Setting(
         None,

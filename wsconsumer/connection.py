@@ -35,6 +35,8 @@ from .protocol import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .outbox import Follower
+
 logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT: Final = 10.0
@@ -57,12 +59,12 @@ class Connection:
 
     ``owner`` is the name that errors speak of. ``emit`` takes a ``websocket.send`` event: it is the
     server's own ``send`` while the connection is open, and raises the right error at other times,
-    so that a message costs no look at the state.
+    so that a message costs no look at the state. ``follower``, once there is
+    one, may set it too.
     """
 
     __slots__ = (
         "_scope",
-        "_send",
         "_task",
         "_timer",
         "abandoned",
@@ -71,11 +73,13 @@ class Connection:
         "close_reason",
         "dropped",
         "emit",
+        "follower",
         "handling",
         "interrupted",
         "owner",
         "receive",
         "rejected_with",
+        "server_send",
         "state",
         "subprotocol",
     )
@@ -94,8 +98,9 @@ class Connection:
         self.interrupted = False
         self.abandoned = False
         self.dropped = 0
+        self.follower: Follower | None = None
+        self.server_send = send
         self._scope = scope
-        self._send = send
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
         self._timer: asyncio.TimerHandle | None = None
 
@@ -125,7 +130,7 @@ class Connection:
             "headers": [*lines, *self._scope.get(ACCEPT_HEADERS, ())],
         }
         try:
-            await self._send(event)
+            await self.server_send(event)
         except Exception as error:
             self._move(ConnectionState.CLOSED)
             raise self._closed(Action.ACCEPT) from error
@@ -165,14 +170,14 @@ class Connection:
         try:
             if "websocket.http.response" in (self._scope.get("extensions") or ()):
                 start = {"status": self.rejected_with, "headers": list(headers)}
-                await self._send({"type": "websocket.http.response.start", **start})
-                await self._send({"type": "websocket.http.response.body", "body": body})
+                await self.server_send({"type": "websocket.http.response.start", **start})
+                await self.server_send({"type": "websocket.http.response.body", "body": body})
             else:
                 if status != HTTPStatus.FORBIDDEN:
                     logger.info("No denial response here: the client gets 403, not %d.", status)
-                await self._send({"type": "websocket.close"})
+                await self.server_send({"type": "websocket.close"})
         except Exception as error:
-            self._not_sent(f"the denial {status}", error)
+            self.not_sent(f"the denial {status}", error)
 
     async def _refuse(self, event: Event) -> None:
         raise self._refusal(Action.SEND)
@@ -184,10 +189,14 @@ class Connection:
                 encode_text(data, f"{self.owner}.send() text")
             except ValueError as error:
                 return error
+        self.lost()
+        return self._closed(Action.SEND)
+
+    def lost(self) -> None:
+        """The server did not take a message: the client has gone, and it will say so."""
         if self.state is _OPEN:
             self._move(ConnectionState.CLOSING)
             self._expect_disconnect()
-        return self._closed(Action.SEND)
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close the connection. Arguments and errors: ``WebsocketConsumer.close``."""
@@ -197,15 +206,27 @@ class Connection:
             return
         if self.state is not _OPEN:
             return
-        self._move(TRANSITIONS[self.state][Action.CLOSE])
-        self.close_code, self.close_reason = int(code), reason
-        self._expect_disconnect()
-        try:
-            await self._send_close(self.close_code, reason)
-        except Exception as error:
-            self._not_sent(f"the close {self.close_code}", error)
+        self.begin_to_close(int(code), reason)
+        await self.finish_to_close()
 
-    def _not_sent(self, what: str, error: Exception) -> None:
+    def begin_to_close(self, code: int, reason: str) -> None:
+        """Let nothing more be sent but the close itself."""
+        self._move(TRANSITIONS[self.state][Action.CLOSE])
+        self.close_code, self.close_reason = code, reason
+        self._expect_disconnect()
+
+    async def finish_to_close(self) -> None:
+        """Send the close, behind all that waits to be sent, within bounds."""
+        code = self._code
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                if self.follower is not None:
+                    await self.follower.flush()
+                await self._send_close(code, self.close_reason)
+        except Exception as error:
+            self.not_sent(f"the close {code}", error)
+
+    def not_sent(self, what: str, error: Exception) -> None:
         """Nobody is there to be told; a server that says so without an OSError may be wrong."""
         level = logging.DEBUG if isinstance(error, OSError) else logging.INFO
         logger.log(level, "%s: %s was not sent.", self.owner, what, exc_info=error)
@@ -221,12 +242,12 @@ class Connection:
 
     async def _send_close(self, code: int, reason: str) -> None:
         try:
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+            await self.server_send({"type": "websocket.close", "code": code, "reason": reason})
         except Exception:
             if code == CloseCode.NORMAL or code >= 3000:
                 raise
             # Some servers (daphne, where it can't be mended) refuse to send the codes between.
-            await self._send({"type": "websocket.close", "code": CloseCode.NORMAL.value})
+            await self.server_send({"type": "websocket.close", "code": CloseCode.NORMAL.value})
             logger.warning("%s: the server can't send %d, the client got 1000.", self.owner, code)
 
     def disconnected(self, event: Event) -> None:
@@ -295,7 +316,18 @@ class Connection:
 
     def _move(self, state: ConnectionState) -> None:
         self.state = state
-        self.emit = self._send if state is _OPEN else self._refuse
+        self.emit = self.server_send if state is _OPEN else self._refuse
+        if self.follower is not None:
+            self.follower.follow(state)
+
+    def check_joinable(self) -> None:
+        """Raise ``ConnectionClosed`` or ``InvalidState`` if it is too late to join a group."""
+        if Action.JOIN not in TRANSITIONS[self.state]:
+            raise self._refusal(Action.JOIN)
+
+    def closed(self) -> ConnectionClosed:
+        """Return the error for a message that waited when the connection closed."""
+        return self._closed(Action.SEND)
 
     def _check(self, action: Action) -> None:
         if action not in TRANSITIONS[self.state]:

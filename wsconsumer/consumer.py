@@ -11,15 +11,18 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, final
 
-from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.core.signals import got_request_exception
 from django.http import Http404
 
 from .connection import STOP_TIMEOUT, Connection
 from .counters import counters
 from .exceptions import ConnectionClosed, InvalidState, WsconsumerError
+from .failures import report
+from .groups.body import Broadcast, encode_json
+from .groups.hub import hub, new_token, refuse
 from .hooks import check_hooks
+from .limits import Limits, check_limits
+from .member import Member
 from .protocol import CloseCode, ConnectionState, RawHeaders, empty_message
 from .servers import is_cancelled, mend
 from .view import ConsumerView
@@ -38,7 +41,7 @@ logger = logging.getLogger(__name__)
 _OPEN: Final = ConnectionState.OPEN
 
 
-class WebsocketConsumer(ConsumerView):
+class WebsocketConsumer(Limits, ConsumerView):
     """
     Subclass this, override the hooks, and map ``YourConsumer.as_view()`` in ``urls.py``.
 
@@ -49,11 +52,13 @@ class WebsocketConsumer(ConsumerView):
     scope: Scope
 
     _connection: Connection
+    _member: Member | None
     _spawned: set[asyncio.Task[None]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_hooks(cls)
+        check_limits(cls)
 
     # Hooks: override these.
 
@@ -73,6 +78,15 @@ class WebsocketConsumer(ConsumerView):
         The code is ours if ``close()`` came first, 1005 if the client sent none, 1006 if it
         vanished, 1012 if the server stops. Does nothing as is.
         """
+
+    async def group_message(self, group: str, data: Any) -> None:
+        """
+        Override to handle what is broadcast to a group: ``str``, ``bytes``, or what JSON gives.
+
+        Runs beside ``receive()``, one message at a time, in order. As is, the client gets it, by a
+        shorter way than through here.
+        """
+        await self.send(data if isinstance(data, str | bytes) else encode_json(data))
 
     # Verbs: call these.
 
@@ -138,6 +152,38 @@ class WebsocketConsumer(ConsumerView):
         """
         await self._connection.close(code, reason)
 
+    async def join(self, group: str) -> None:
+        """
+        Get what is broadcast to a group, from now on until ``leave()`` or the end.
+
+        A group is a name of 1 to 200 printable characters, else ``TypeError`` or ``ValueError``.
+        Joining twice is joining once. What comes before ``accept()`` is sent after it. Raises
+        ``TooManyGroups`` beyond ``max_groups``, ``ConnectionClosed`` once it is closing.
+        """
+        if self._member is None:
+            overridden = type(self).group_message is not WebsocketConsumer.group_message
+            self._member = Member(self._connection, self, self._hear if overridden else None)
+        await hub().join(self._member, group, self.max_groups)
+
+    async def leave(self, group: str) -> None:
+        """Get nothing more of a group; what was broadcast before still comes, before this ends."""
+        if self._member is not None:
+            await hub().leave(self._member, group)
+
+    async def broadcast(self, group: str, data: Any, include_self: bool = True) -> None:
+        """
+        Send ``data`` to every member of a group, whether this connection is one or not.
+
+        ``data``: ``str`` as text, ``bytes`` as binary, anything else as JSON, encoded once.
+        ``include_self=False``: to every other member. Delivery is at most once, and in order from
+        one publisher to one group. Raises ``BackendError`` if the engine behind the groups does not
+        take it, ``TypeError`` or ``ValueError`` for what can't be sent.
+        """
+        token = b""
+        if not include_self and self._member is not None:
+            token = self._member.token = self._member.token or new_token()
+        await hub().publish(group, data, token)
+
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
         """
         Run a coroutine beside the hooks, as a task that belongs to this connection.
@@ -168,6 +214,11 @@ class WebsocketConsumer(ConsumerView):
         return self._connection.state
 
     @property
+    def groups(self) -> frozenset[str]:
+        """The names of the groups that this connection is in."""
+        return frozenset() if self._member is None else frozenset(self._member.groups)
+
+    @property
     def subprotocol(self) -> str | None:
         """The subprotocol that ``accept()`` chose."""
         return self._connection.subprotocol
@@ -192,6 +243,7 @@ class WebsocketConsumer(ConsumerView):
         scope, receive, send = mend(scope, receive, send)
         self.scope = scope
         self._connection = connection = Connection(type(self).__name__, scope, receive, send)
+        self._member = None
         self._spawned = set()
         keeper = watchman()
         keeper.watch(connection)
@@ -199,6 +251,8 @@ class WebsocketConsumer(ConsumerView):
             await self._live()
         finally:
             keeper.forget(connection)
+            if self._member is not None:
+                hub().drop(self._member)
 
     async def _live(self) -> None:
         connection = self._connection
@@ -258,6 +312,20 @@ class WebsocketConsumer(ConsumerView):
         except (Exception, asyncio.CancelledError) as error:
             await self._failed(getattr(coroutine, "__name__", "spawn"), error)
 
+    async def _hear(self, broadcast: Broadcast) -> None:
+        """Run ``group_message()`` for one broadcast."""
+        if self.state is not _OPEN:
+            return
+        try:
+            data = broadcast.data
+        except ValueError as error:
+            refuse(broadcast.group, error)
+            return
+        try:
+            await self.group_message(broadcast.group, data)
+        except (Exception, asyncio.CancelledError) as error:
+            await self._failed("group_message", error)
+
     async def _failed(self, name: str, error: BaseException) -> None:
         """Contain what a hook or a spawned coroutine raised: tell the log, never the client."""
         connection = self._connection
@@ -272,30 +340,15 @@ class WebsocketConsumer(ConsumerView):
             logger.info("%s on %s: %s%s", name, self.request.path, error, cause)
             return
         if connection.state is not ConnectionState.CONNECTING:
-            await self._report(name, error)
+            await report(self, name, error)
             await connection.close(CloseCode.INTERNAL_ERROR)
         elif isinstance(error, PermissionDenied):
             await connection.reject(403)
         elif isinstance(error, Http404):
             await connection.reject(404)
         else:
-            await self._report(name, error)
+            await report(self, name, error)
             await connection.reject(500)
-
-    async def _report(self, name: str, error: BaseException) -> None:
-        request = self.request
-        counters["hook_failed"] += 1
-        logger.error(
-            "%s.%s() failed on %s for %s",
-            type(self).__name__,
-            name,
-            request.path,
-            getattr(request, "user", "no user"),
-            exc_info=error,
-            extra={"request": request, "status_code": 500},
-        )
-        # In a thread like Django's own, and with sys.exc_info(), which error trackers read.
-        await sync_to_async(got_request_exception.send_robust)(sender=type(self), request=request)
 
     async def _stopped(self, error: BaseException) -> None:
         """The server cancelled us, or broke ASGI: say goodbye where it still lets us, then end."""
@@ -323,6 +376,8 @@ class WebsocketConsumer(ConsumerView):
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
+            if self._member is not None:
+                await self._member.stop()
         finally:
             if connection.accepted:
                 try:

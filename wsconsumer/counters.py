@@ -14,8 +14,13 @@ COUNTERS: Final = {
     "hook_interrupted": "hooks that were cancelled because the client left",
     "message_dropped": "messages that came after the close, so that no hook saw them",
     "hook_failed": "exceptions that came out of a hook or a spawned coroutine",
+    "outbox_dropped": "broadcasts that a slow client's outbox had no room for",
+    "outbox_closed": "connections that were closed because their client was too slow",
+    "body_refused": "bodies from the engine behind the groups that were no broadcasts",
+    "broadcast_failed": "broadcasts after a commit that the engine did not take",
+    "engine_lost": "times that the engine behind the groups went away",
 }
 """Each counter and what it counts."""
 
 counters: Final[dict[str, int]] = dict.fromkeys(COUNTERS, 0)
-"""The counts since this process started. Read it; it is written on event loops only."""
+"""The counts since this process started. Read it; no lock guards it, so it may miss one."""

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from .connection import Connection
+from .groups.memory import serves_here
 from .handshake import Answer, Handshake
 from .protocol import ACCEPT_HEADERS
 from .request import WebsocketRequest
@@ -32,6 +33,7 @@ class WebsocketDispatcher:
 
     def __init__(self, urlconf: str | ModuleType | Sequence[Any] | None = None) -> None:
         self._handshake = Handshake(urlconf)
+        serves_here()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":

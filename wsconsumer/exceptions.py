@@ -4,6 +4,8 @@ Every error of ours, split by who is at fault.
     WsconsumerError
     ├── InvalidState      the application called a verb that the connection's state forbids
     ├── ConnectionClosed  nobody: the other side is gone, or the socket was already closed
+    ├── TooManyGroups     the application, or a client that it lets choose: a join beyond the limit
+    ├── BackendError      the engine that carries groups between processes did not take a message
     └── InvalidEvent      the server sent an event that ASGI does not allow here
 
 Wrong arguments raise Python's own ``TypeError`` and ``ValueError``, wrong settings Django's
@@ -33,6 +35,18 @@ class ConnectionClosed(WsconsumerError):
         super().__init__(message)
         self.code = code
         self.reason = reason
+
+
+class TooManyGroups(WsconsumerError):
+    """A connection asked to be in more groups than ``max_groups``; it is in those before."""
+
+
+class BackendError(WsconsumerError):
+    """
+    A broadcast did not get to the engine that carries groups between processes.
+
+    Whether it reached anybody is unknown: delivery is at most once. The cause is ``__cause__``.
+    """
 
 
 class InvalidEvent(WsconsumerError):

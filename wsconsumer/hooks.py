@@ -10,10 +10,13 @@ from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
 
+from .limits import LIMITS, check_limit
+
 HOOKS: Final[dict[str, tuple[str, ...]]] = {
     "connect": (),
     "receive": ("data",),
     "disconnect": ("code", "reason"),
+    "group_message": ("group", "data"),
 }
 """Each hook with the arguments that it is called with."""
 
@@ -51,6 +54,8 @@ def check_initkwargs(cls: type, function: str, initkwargs: dict[str, Any]) -> No
                 "attributes that the class already has, and no hooks, verbs or facts. "
                 f"Set {name} on the class first."
             )
+        if name in LIMITS:
+            check_limit(cls.__name__, name, initkwargs[name])
 
 
 def _ours(cls: type) -> set[str]:

@@ -45,6 +45,7 @@ class Action(enum.Enum):
     ACCEPT = "accept()"
     REJECT = "reject()"
     SEND = "send()"
+    JOIN = "join()"
     CLOSE = "close()"
     DISCONNECT = "websocket.disconnect"
 
@@ -55,10 +56,12 @@ TRANSITIONS: Final[Mapping[ConnectionState, Mapping[Action, ConnectionState]]] =
     _CONNECTING: {
         Action.ACCEPT: _OPEN,
         Action.REJECT: _CLOSED,
+        Action.JOIN: _CONNECTING,
         Action.DISCONNECT: _CLOSED,
     },
     _OPEN: {
         Action.SEND: _OPEN,
+        Action.JOIN: _OPEN,
         Action.CLOSE: _CLOSING,
         Action.DISCONNECT: _CLOSED,
     },

@@ -1,10 +1,10 @@
 """
 The watchman: one ticker per event loop that looks after time, so that no connection needs a timer.
 
-Today it does one thing: a client that leaves while a hook runs is noticed, and the hook cancelled.
-The loop of a consumer reads nothing while a hook runs, so at each tick the watchman looks for hooks
-that were already running at the last one, and reads ahead for those alone, within bounds. A
-connection whose hooks are quick never pays for it.
+It notices a client that leaves while a hook runs, and cancels the hook. The loop of a consumer
+reads nothing while a hook runs, so at each tick the watchman looks for hooks that were already
+running at the last one, and reads ahead for those alone, within bounds. A connection whose hooks
+are quick never pays for it. It also asks members of groups to give up clients that take nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
+
+from .loops import PerLoop
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -53,7 +54,10 @@ class Watchman:
 
     def tick(self) -> None:
         """Look at every connection once."""
+        now = self._loop.time()
         for connection, seen in self._seen.items():
+            if connection.follower is not None:
+                connection.follower.look_after(now)
             handling = connection.handling
             if handling is None:
                 self._seen[connection] = None
@@ -67,16 +71,12 @@ class Watchman:
         self.tick()
 
 
-_watchmen: WeakKeyDictionary[asyncio.AbstractEventLoop, Watchman] = WeakKeyDictionary()
+_watchmen = PerLoop(lambda: Watchman(asyncio.get_running_loop()))
 
 
 def watchman() -> Watchman:
     """Return the watchman of the running event loop."""
-    loop = asyncio.get_running_loop()
-    found = _watchmen.get(loop)
-    if found is None:
-        found = _watchmen[loop] = Watchman(loop)
-    return found
+    return _watchmen.get()
 
 
 class ReadAhead:

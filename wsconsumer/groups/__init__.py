@@ -1,1 +1,10 @@
-"""Groups of connections. So far only who listens to what is broadcast: ``taps.py``."""
+"""
+Groups of connections: join, leave, and broadcast to all that are in one.
+
+Read ``hub.py`` first: who is in which group in this process, and fan-out. ``base.py`` is the
+contract of what carries between processes.
+"""
+
+from .broadcasting import abroadcast, broadcast
+
+__all__ = ["abroadcast", "broadcast"]

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from ..protocol import Receive, Scope, Send
+
+
+_IN_PLACE: Final = frozenset({"hypercorn", "uvicorn", __name__.partition(".")[0]})
 
 
 def mend(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
@@ -26,6 +30,18 @@ def mend(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Se
 
         return granian.mend(scope, receive, send)
     return scope, receive, send
+
+
+def completes_in_place(send: Send) -> bool:
+    """
+    Tell whether a send may be begun by hand, and finished by another task if it has to wait.
+
+    True for coroutines of servers that are known to bind nothing to a task or a context. A tracing
+    middleware's ``send``, say, may do so, and granian's makes no coroutines.
+    """
+    method = getattr(send, "__self__", None)
+    owner, function = (send, type(send).__call__) if method is None else (method, send)
+    return _package(type(owner)) in _IN_PLACE and iscoroutinefunction(function)
 
 
 def current_task() -> asyncio.Task[Any] | None:

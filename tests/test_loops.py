@@ -1,0 +1,34 @@
+"""``loops.py``: one object for each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wsconsumer.loops import PerLoop
+
+
+async def test_one_for_each_loop() -> None:
+    """It is made when first asked for, and kept; another loop has another."""
+    per_loop: PerLoop[object] = PerLoop(object)
+    assert per_loop.peek() is None
+    mine = per_loop.get()
+    assert per_loop.get() is mine
+    assert per_loop.peek() is mine
+
+    async def other() -> object:
+        return per_loop.get()
+
+    assert await asyncio.to_thread(asyncio.run, other()) is not mine
+    assert per_loop.pop() is mine
+    assert per_loop.pop() is None
+
+
+def test_closed_loops_are_forgotten() -> None:
+    """What belonged to a closed loop goes when the next one asks."""
+    per_loop: PerLoop[object] = PerLoop(object)
+
+    async def ask() -> int:
+        per_loop.get()
+        return len(per_loop)
+
+    assert [asyncio.run(ask()) for _ in range(3)] == [1, 1, 1]

@@ -1,0 +1,88 @@
+"""
+The contract of a backend: a transport that carries bodies between processes, and nothing else.
+
+Who is in which group, and delivery to the members, is the hub's. A backend knows groups by name
+only and never looks into a body. Subclass ``Backend``, name the class in
+``WSCONSUMER["GROUPS"]["BACKEND"]``, and run ``wsconsumer.test.BackendContract`` against it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+Deliver: TypeAlias = Callable[[str, bytes], Coroutine[Any, Any, None]]
+"""Takes a group and a body that came for it. Await each before the next: that is the order."""
+
+
+class Backend(ABC):
+    """
+    Carries bodies from any process to every process that subscribes to their group.
+
+    An instance belongs to the event loop in which ``start()`` ran. One that was never started can
+    still ``publish_sync()``: that is how processes without an event loop broadcast.
+
+    ``location``, ``prefix`` and ``options`` are those of ``WSCONSUMER["GROUPS"]``. The constructor
+    opens nothing; it raises ``ImproperlyConfigured`` for what it can tell to be wrong.
+
+    Promises: at most once; from one publisher to one group in order; to all that had subscribed
+    before the body was published, the publishing process too. None is made while the engine is
+    away: then ``publish`` raises, and what others published meanwhile is lost.
+    """
+
+    needs_subscriptions: ClassVar[bool] = True
+    """Whether ``subscribe`` and ``unsubscribe`` do anything."""
+
+    def __init__(self, location: str, prefix: str, options: Mapping[str, Any]) -> None:
+        self.location = location
+        self.prefix = prefix
+        self.options = options
+
+    @abstractmethod
+    async def start(self, deliver: Deliver) -> None:
+        """
+        Begin to carry; from now on call ``deliver`` for what comes in for subscribed groups.
+
+        Called once, before any ``subscribe``. An engine that is away is no error: log it, and go on
+        trying until ``aclose()``.
+        """
+
+    @abstractmethod
+    async def subscribe(self, groups: Sequence[str]) -> None:
+        """
+        Return when what is published from now on to these groups will come in.
+
+        Never raises because the engine is away: it returns, within bounds, and the subscription is
+        made when the engine is back. Called with groups that are not subscribed; never twice at
+        once, nor at once with ``unsubscribe``.
+        """
+
+    @abstractmethod
+    async def unsubscribe(self, groups: Sequence[str]) -> None:
+        """End the subscription of groups that are subscribed. Never raises either."""
+
+    @abstractmethod
+    async def publish(self, group: str, body: bytes) -> None:
+        """
+        Hand a body to the engine; return when it has taken it.
+
+        Called on the loop of ``start()``. Raises ``BackendError`` if the engine did not take it.
+        """
+
+    @abstractmethod
+    def publish_sync(self, group: str, body: bytes) -> None:
+        """
+        Do the same from a thread that has no event loop, whether the backend was started or not.
+
+        Called from any thread. Raises ``BackendError`` if the engine did not take it.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """
+        End all subscriptions and connections. The last call that there is.
+
+        Tasks of the backend must also let go of what they hold when they are cancelled: an event
+        loop may end without this call.
+        """

@@ -1,0 +1,19 @@
+"""What a group may be called: any readable text that fits on one line."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_LENGTH: Final = 200
+"""Characters that the name of a group may have."""
+
+
+def check_group(name: object) -> None:
+    """Raise ``TypeError`` or ``ValueError`` if this is no name for a group."""
+    if not isinstance(name, str):
+        raise TypeError(f"A group has a str for a name, got {name!r}.")
+    if not name or len(name) > MAX_LENGTH or not name.isprintable():
+        raise ValueError(
+            f"A group's name has 1 to {MAX_LENGTH} printable characters, got {name!r}. "
+            "Make it of ids or slugs, such as 'room.lobby'."
+        )

@@ -1,0 +1,58 @@
+"""
+Limits: class attributes of a consumer whose defaults are keys of ``WSCONSUMER``.
+
+``max_groups = 5`` on a class, or ``as_view(max_groups=5)``, says otherwise for that class or view.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from . import conf
+
+
+class Limit:
+    """A class attribute that is read from the settings, until a class or instance sets it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._key = name.upper()
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return conf.get(self._key)
+
+
+class Limits:
+    """The limits that every consumer has."""
+
+    max_groups: int = cast("int", Limit())
+    """Groups that a connection may be in; default ``WSCONSUMER["MAX_GROUPS"]``, 100."""
+
+    outbox_limit: int = cast("int", Limit())
+    """Bytes of broadcasts that may wait for a slow client; ``"OUTBOX_LIMIT"``, 1 MiB."""
+
+    outbox_policy: str = cast("str", Limit())
+    """What happens beyond that: ``"close"`` (with 1013), ``"drop_oldest"`` or ``"drop_newest"``."""
+
+    send_timeout: float = cast("float", Limit())
+    """Seconds in which a client must take a broadcast; ``"SEND_TIMEOUT"``, 30."""
+
+
+LIMITS: Final = tuple(name for name, value in vars(Limits).items() if isinstance(value, Limit))
+"""The attributes; the settings have the same names in capitals."""
+
+
+def check_limit(owner: str, name: str, value: object) -> None:
+    """Raise ``ValueError`` if a limit can't have this value."""
+    setting = conf.SETTINGS[name.upper()]
+    if not setting.is_valid(value):
+        raise ValueError(
+            f"{owner}.{name} must be {setting.expected}, got {value!r}. "
+            f"The default is {setting.default!r}."
+        )
+
+
+def check_limits(cls: type) -> None:
+    """Check the limits that a class sets."""
+    for name in LIMITS:
+        if name in vars(cls):
+            check_limit(cls.__name__, name, vars(cls)[name])

@@ -1,0 +1,41 @@
+"""One object for each event loop: how any connection finds what looks after all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """Makes an object for an event loop when it is first asked for, and forgets closed loops."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: dict[asyncio.AbstractEventLoop, T] = {}
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def get(self) -> T:
+        """Return the running loop's object."""
+        loop = asyncio.get_running_loop()
+        found = self._made.get(loop)
+        if found is None:
+            for old in tuple(self._made):
+                if old.is_closed():
+                    self._made.pop(old, None)
+            found = self._made[loop] = self._make()
+        return found
+
+    def peek(self) -> T | None:
+        """Return it if it was made before."""
+        return self._made.get(asyncio.get_running_loop())
+
+    def pop(self) -> T | None:
+        """Return and forget it."""
+        return self._made.pop(asyncio.get_running_loop(), None)
