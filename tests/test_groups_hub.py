@@ -14,7 +14,7 @@ from wsconsumer import TooManyGroups, WebsocketConsumer, abroadcast
 from wsconsumer.counters import counters
 from wsconsumer.groups.base import Backend, Deliver
 from wsconsumer.groups.body import encode
-from wsconsumer.groups.hub import CHUNK, close_hub, hub, started_hub
+from wsconsumer.groups.hub import BACKLOG, CHUNK, close_hub, hub, started_hub
 from wsconsumer.groups.memory import MemoryBackend
 from wsconsumer.test import connect
 
@@ -89,13 +89,12 @@ async def test_a_large_fan_out_yields() -> None:
     members = [Recorder() for _ in range(CHUNK * 3)]
     for member in members:
         await join(member)
-    broadcasting = asyncio.create_task(abroadcast("g", "one"))
-    reached = []
-    while not broadcasting.done():
+    await abroadcast("g", "one")
+    reached = [sum(len(member.got) for member in members)]
+    while not members[-1].got:
         await asyncio.sleep(0)
         reached.append(sum(len(member.got) for member in members))
-    assert CHUNK in reached
-    assert CHUNK * 2 in reached
+    assert reached == [0, CHUNK, CHUNK * 2, CHUNK * 3]
     assert all(member.got == ["one"] for member in members)
 
 
@@ -134,6 +133,7 @@ async def test_what_waits_goes_together() -> None:
     for number in range(CHUNK + 1):
         await join(Noting(number))
     await asyncio.gather(*(abroadcast("g", word) for word in "abc"))
+    await until(lambda: len(order) == 3 * (CHUNK + 1))
     assert order == [(number, word) for number in range(CHUNK + 1) for word in "abc"]
 
 
@@ -142,16 +142,15 @@ async def test_who_joins_or_leaves_while_a_fan_out_goes_on() -> None:
     members = [Recorder() for _ in range(CHUNK * 2)]
     for member in members:
         await join(member)
-    first = asyncio.create_task(abroadcast("g", "one"))
-    await asyncio.sleep(0)
+    await abroadcast("g", "one")
     leaver, joiner = members[-1], Recorder()
     await join(joiner)
-    second = asyncio.create_task(abroadcast("g", "two"))
-    await asyncio.sleep(0)
+    await abroadcast("g", "two")
     assert leaver.got == []
     await leave(leaver)
     assert leaver.got == ["one", "two"]
-    await asyncio.gather(first, second, abroadcast("g", "three"))
+    await abroadcast("g", "three")
+    await until(lambda: len(joiner.got) == 2)
     assert (leaver.got, joiner.got) == (["one", "two"], ["two", "three"])
 
 
@@ -160,11 +159,10 @@ async def test_a_group_that_empties_while_a_fan_out_goes_on() -> None:
     members = [Recorder() for _ in range(CHUNK * 2)]
     for member in members:
         await join(member)
-    broadcasting = asyncio.create_task(abroadcast("g", "one"))
-    await asyncio.sleep(0)
+    await abroadcast("g", "one")
     for member in members:
         hub().drop(member)  # type: ignore[arg-type]
-    await broadcasting
+    await until(lambda: members[-1].got)
     assert all(member.got == ["one"] for member in members)
     late = Recorder()
     await join(late)
@@ -172,18 +170,22 @@ async def test_a_group_that_empties_while_a_fan_out_goes_on() -> None:
     assert late.got == ["two"]
 
 
-async def test_a_cancelled_broadcast_is_not_cut_off() -> None:
-    """Members don't depend on the publisher's patience."""
+async def test_publishers_wait_when_much_is_on_its_way() -> None:
+    """A publisher is held up by a backlog; if it gives up, the members are not cut off."""
     members = [Recorder() for _ in range(CHUNK * 2)]
     for member in members:
         await join(member)
-    broadcasting = asyncio.create_task(abroadcast("g", "one"))
+    for number in range(BACKLOG):
+        await abroadcast("g", number)
+    assert members[0].got == []
+    publisher = asyncio.create_task(abroadcast("g", BACKLOG))
     await asyncio.sleep(0)
-    broadcasting.cancel()
+    assert not publisher.done()
+    publisher.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await broadcasting
-    await abroadcast("g", "two")
-    assert all(member.got == ["one", "two"] for member in members)
+        await publisher
+    await until(lambda: len(members[-1].got) == BACKLOG + 1)
+    assert all(member.got == list(range(BACKLOG + 1)) for member in members)
 
 
 async def test_many_at_once() -> None:
@@ -193,6 +195,7 @@ async def test_many_at_once() -> None:
         await join(member)
     count = CHUNK * 2 + 5
     await asyncio.gather(*(abroadcast("g", number) for number in range(count)))
+    await until(lambda: len(members[-1].got) == count)
     assert all(member.got == list(range(count)) for member in members)
 
 
@@ -236,6 +239,7 @@ async def test_no_loss_and_order(seed: int) -> None:
     crowd = Crowd(seed)
     await join(Recorder(), "another")  # starts the backend
     await asyncio.gather(crowd.publish(), *map(crowd.come_and_go, crowd.members))
+    await until(lambda: not any(member.groups for member in crowd.members))
     assert all(member.got == crowd.expected[member] for member in crowd.members)
     assert sum(len(member.got) for member in crowd.members) > 10 * crowd.total
 

@@ -32,6 +32,10 @@ CHUNK: Final = 128
 """Deliveries that are made in one turn of the event loop, before others get theirs."""
 
 
+BACKLOG: Final = 16
+"""Broadcasts to one group that may be on their way before publishers have to wait."""
+
+
 class Waiting(NamedTuple):
     """A broadcast that waits to be delivered, to whom, and a future for when it is."""
 
@@ -86,7 +90,7 @@ class Group:
         return self._batch[-1].delivered if self._batch else None
 
     def deliver(self, broadcast: Broadcast) -> asyncio.Future[None] | None:
-        """Deliver to all members; return a future if that takes more than this turn."""
+        """Deliver to all members, now or soon; return a future if the publisher has to wait."""
         members = self._snapshot
         if members is None:
             members = self._snapshot = tuple(self._members)
@@ -101,7 +105,7 @@ class Group:
             loop.call_soon(self._turn, loop)
         delivered: asyncio.Future[None] = loop.create_future()
         self._waiting.append(Waiting(broadcast, members, delivered))
-        return delivered
+        return delivered if len(self._batch) + len(self._waiting) > BACKLOG else None
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Deliver what one turn of the loop has room for."""
