@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -444,3 +445,23 @@ async def test_the_end_cancels_a_group_message() -> None:
         await abroadcast("news", "x")
         await consumer.told.wait()
     assert (consumer.cancelled, consumer.ended) == (True, (1001, ""))
+
+
+async def test_group_message_runs_in_the_context_of_its_connection() -> None:
+    """Context variables are the connection's, whoever broadcasts: also which lane it runs in."""
+    whose: ContextVar[str] = ContextVar("whose")
+
+    class Own(Listener):
+        async def connect(self) -> None:
+            whose.set("connection")
+            await super().connect()
+
+        async def group_message(self, group: str, data: Any) -> None:
+            await self.send(whose.get())
+
+    wire = KnownServer()
+    async with serving(wire, Own()):
+        whose.set("publisher")
+        await abroadcast("news", "x")
+        await wire.until_sent(2)
+        assert wire.sent[1:] == [sent("connection")]

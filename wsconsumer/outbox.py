@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextvars import copy_context
 from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -50,7 +51,8 @@ class Entry(NamedTuple):
 
 class Outbox:
     """
-    A bounded queue before ``sink``, which is awaited with one item after the other.
+    A bounded queue before ``sink``, which is awaited with one item after the other, in the context
+    in which the outbox was made.
 
     ``owner`` is the name that the log speaks of. ``on_full`` is called where the policy is to
     close, ``on_error`` when the sink failed for a message that nobody waits for, ``on_idle`` when
@@ -58,6 +60,7 @@ class Outbox:
     """
 
     __slots__ = (
+        "_context",
         "_entries",
         "_limit",
         "_on_error",
@@ -98,6 +101,7 @@ class Outbox:
         self._on_idle = on_idle
         self._entries: deque[Entry] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._context = copy_context()
         self._stuck_since: float | None = None
         self._stopped: Exception | None = None
 
@@ -204,7 +208,7 @@ class Outbox:
 
     def _start(self, first: Awaitable[None] | None = None, size: int = 0) -> None:
         self._stuck_since = None
-        self._task = asyncio.get_running_loop().create_task(self._drain(first, size))
+        self._task = asyncio.create_task(self._drain(first, size), context=self._context)
 
     async def _drain(self, first: Awaitable[None] | None, size: int) -> None:
         try:

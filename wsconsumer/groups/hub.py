@@ -12,6 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..counters import counters
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHUNK: Final = 128
+CHUNK: Final = 512
 """Deliveries that are made in one turn of the event loop, before others get theirs."""
 
 
@@ -284,7 +285,8 @@ class Subscriptions:
         if self._settled is None:
             self._settled = asyncio.get_running_loop().create_future()
         if self._task is None:
-            self._task = asyncio.create_task(self._settle())
+            # What the backend starts belongs to no connection, so it has the context of none.
+            self._task = asyncio.create_task(self._settle(), context=Context())
         return self._settled
 
     async def _settle(self) -> None:
