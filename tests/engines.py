@@ -5,15 +5,26 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
+import redis
 from django.db import connections
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from wsconsumer import threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import LiteralString
 
 
 def require(program: str, package: str) -> str:
@@ -56,6 +67,8 @@ class Postgres:
             require("initdb", "postgresql"), "--pgdata=.", "--auth=trust", "--username=tester",
             "--no-sync", "--encoding=UTF8", "--locale=C",
         )  # fmt: skip
+        access = directory / "pg_hba.conf"
+        access.write_text(f"host all guarded all scram-sha-256\n{access.read_text()}")
         self.start()
 
     @property
@@ -76,12 +89,45 @@ class Postgres:
 
     def stop(self) -> None:
         """Stop the server, without waiting for its clients."""
+        self.resume()
         self._run(self._pg_ctl, "stop", "-w", "-D", ".", "-m", "fast")
+
+    def kill(self) -> None:
+        """Let the server crash."""
+        self._run(self._pg_ctl, "stop", "-w", "-D", ".", "-m", "immediate")
 
     def restart(self) -> None:
         """Stop and start: every connection is lost."""
         self.stop()
         self.start()
+
+    def pause(self) -> None:
+        """Let all its processes hang: connections stay, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def query(self, sql: LiteralString, *arguments: Any) -> list[tuple[Any, ...]]:
+        """Run SQL on a connection of its own; return the rows if it gives any."""
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, dbname="postgres", user="tester", autocommit=True
+        ) as connection:
+            cursor = connection.execute(sql, arguments)
+            return cursor.fetchall() if cursor.description else []
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The first makes the others: it goes first, so that none is missed.
+        file = self._directory / "postmaster.pid"
+        if file.exists():
+            first = int(file.read_text().split()[0])
+            os.kill(first, number)
+            processes = subprocess.check_output(["ps", "-A", "-o", "pid=,ppid="])  # noqa: S607
+            for child, parent in (map(int, line.split()) for line in processes.splitlines()):
+                if parent == first:
+                    with suppress(ProcessLookupError):
+                        os.kill(child, number)
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(
@@ -112,3 +158,208 @@ def _drop_connections() -> None:
         if connection.connection is not None:
             connection.connection.close()
             connection.connection = None
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 10) -> None:
+    """Wait until a condition holds of something outside, which gives no event."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} seconds for {what}"
+        time.sleep(0.005)
+
+
+class Redis:
+    """A Redis server in a directory; ``arguments`` are those of its command line."""
+
+    def __init__(
+        self, directory: Path, *arguments: str, password: str = "", file: Path | None = None
+    ) -> None:
+        self.port = free_port()
+        self.directory = directory
+        self.socket = directory / f"{self.port}.sock"
+        self._password = password
+        self._command = [
+            require("redis-server", "redis-server"), *([str(file)] if file else []),
+            "--port", str(self.port),
+            "--bind", "127.0.0.1", "--unixsocket", str(self.socket), "--save", "",
+            "--dir", str(directory), "--loglevel", "warning", *arguments,
+        ]  # fmt: skip
+        if password:
+            self._command += ["--requirepass", password]
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Where it is, with the password if it has one."""
+        user = f":{self._password}@" if self._password else ""
+        return f"redis://{user}127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        until(self._answers, "redis-server to start")
+
+    def stop(self) -> None:
+        """Stop the server in good order."""
+        self.resume()
+        self._process.terminate()
+        self._process.wait(10)
+
+    def kill(self) -> None:
+        """End the server at once."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def restart(self) -> None:
+        """Kill and start: every connection and subscription is lost."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Let it hang: connections stay, and nothing answers."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def command(self, *arguments: str | bytes | int) -> Any:
+        """Run a command, on a connection of its own."""
+        client = redis.Redis.from_url(self.url, protocol=2, retry=Retry(NoBackoff(), 0))
+        try:
+            return client.execute_command(*arguments)
+        finally:
+            client.close()
+
+    def set_password(self, password: str, *, with_password: str) -> None:
+        """Change the password; ``with_password`` is the one so far."""
+        self._password = with_password
+        self.command("CONFIG", "SET", "requirepass", password)
+        self._password = password
+
+    def calls(self) -> dict[str, int]:
+        """Return how often each command was called since CONFIG RESETSTAT."""
+        stats = self.command("INFO", "commandstats")
+        return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()}
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, "redis-server ended"
+        try:
+            return bool(self.command("PING"))
+        except redis.ConnectionError:
+            return False
+
+
+class RedisTLS(Redis):
+    """A Redis server that speaks TLS only, with a certificate that it signed itself."""
+
+    def __init__(self, directory: Path) -> None:
+        self.certificate = directory / "server.crt"
+        key = directory / "server.key"
+        subprocess.run(
+            [
+                require("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes",
+                "-keyout", str(key), "-out", str(self.certificate), "-days", "2",
+                "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            ],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )  # fmt: skip
+        self.tls_port = free_port()
+        super().__init__(
+            directory, "--port", "0", "--tls-port", str(self.tls_port), "--tls-cert-file",
+            str(self.certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no",
+        )  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        return f"rediss://127.0.0.1:{self.tls_port}?ssl_ca_certs={self.certificate}"
+
+
+class RedisCluster:
+    """Three Redis servers that are a cluster."""
+
+    def __init__(self, directory: Path) -> None:
+        self.nodes = [
+            Redis(
+                directory, "--cluster-enabled", "yes", "--cluster-config-file", f"{number}.conf",
+                "--cluster-port", str(free_port()), "--cluster-node-timeout", "1000",
+                "--cluster-require-full-coverage", "no",
+            )
+            for number in range(3)
+        ]  # fmt: skip
+        try:
+            self._join()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _join(self) -> None:
+        bounds = (0, 5461, 10923, 16384)
+        for node, first, after in zip(self.nodes, bounds, bounds[1:], strict=False):
+            node.command("CLUSTER", "ADDSLOTSRANGE", first, after - 1)
+        for node in self.nodes[1:]:
+            bus = node.command("CONFIG GET", "cluster-port")["cluster-port"]
+            self.nodes[0].command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        until(self.is_whole, "the cluster to be whole", 30)
+
+    def owner(self, slot: int) -> Redis:
+        """Return the server that has a slot."""
+        for first, last, master in self._map(self.nodes[0]):
+            if first <= slot <= last:
+                return next(node for node in self.nodes if node.port == master)
+        raise AssertionError(f"nobody has slot {slot}")
+
+    def move(self, slot: int, to: Redis) -> None:
+        """Give a slot to another server; all know it when this returns."""
+        source = self.owner(slot)
+        identity = to.command("CLUSTER", "MYID")
+        for node in (to, source, *self.nodes):
+            node.command("CLUSTER", "SETSLOT", slot, "NODE", identity)
+
+    def stop(self) -> None:
+        """Stop them all."""
+        for node in self.nodes:
+            node.stop()
+
+    def take_over(self, heir: Redis) -> None:
+        """Give the slots of the first server, which is lost, to another, as a failover would."""
+        first, *others = self.nodes
+        ranges = [(low, high) for low, high, port in self._map(heir) if port == first.port]
+        for node in others:
+            for low, high in ranges:
+                node.command("CLUSTER", "DELSLOTSRANGE", low, high)
+        for low, high in ranges:
+            heir.command("CLUSTER", "ADDSLOTSRANGE", low, high)
+        heir.command("CLUSTER", "BUMPEPOCH")
+        until(lambda: all(self._is_full(node) for node in others), "the failover")
+
+    def is_whole(self) -> bool:
+        """Tell whether all servers know of all the others, and of who has which slot."""
+        return all(
+            self._is_full(node) and b"cluster_state:ok" in node.command("CLUSTER", "INFO")
+            for node in self.nodes
+        )
+
+    def _is_full(self, node: Redis) -> bool:
+        return sum(last + 1 - first for first, last, _ in self._map(node)) == 16384
+
+    def _map(self, node: Redis) -> list[tuple[int, int, int]]:
+        slots = node.command("CLUSTER", "SLOTS")
+        return [(first, last, master[1]) for first, last, master, *_ in slots]
+
+
+class Sentinel(Redis):
+    """A Redis Sentinel that watches a master under the name ``mymaster``."""
+
+    def __init__(self, directory: Path, master: Redis) -> None:
+        file = directory / "sentinel.conf"
+        file.write_text(
+            f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+            "sentinel down-after-milliseconds mymaster 500\n"
+            "sentinel failover-timeout mymaster 2000\n"
+        )
+        super().__init__(directory, "--sentinel", file=file)

@@ -8,12 +8,14 @@ the package itself.
 from .broadcasts import Broadcast, captured_broadcasts
 from .client import WebsocketClient
 from .clock import advance
+from .contract import BackendContract
 from .live import LiveWebsocketTestCase
 from .server import Denial, IllegalEvent
 from .testcases import WebsocketTestMixin
 from .websocket import Websocket, connect
 
 __all__ = [
+    "BackendContract",
     "Broadcast",
     "Denial",
     "IllegalEvent",

@@ -1,0 +1,138 @@
+"""The memory backend: the contract, and what is its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from wsconsumer.groups import memory
+from wsconsumer.groups.memory import MemoryBackend
+from wsconsumer.test import BackendContract
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wsconsumer.groups.base import Backend
+
+
+class TestMemoryBackend(BackendContract):
+    """The contract, within this process."""
+
+    def make_backend(self, prefix: str = "contract") -> Backend:
+        return MemoryBackend("", prefix, {})
+
+
+@pytest.fixture(autouse=True)
+def _nobody_serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process be one that serves nobody and has said nothing about it yet."""
+    monkeypatch.setattr(memory, "_serving", threading.Event())
+    memory._explain_alone.cache_clear()  # noqa: SLF001
+    yield
+    memory._explain_alone.cache_clear()  # noqa: SLF001
+
+
+class Server(threading.Thread):
+    """An event loop in a thread of its own, which waits for one body and ends."""
+
+    def __init__(self, *, close: bool = True) -> None:
+        super().__init__(daemon=True)
+        self.started = threading.Event()
+        self.came: tuple[str, bytes] | None = None
+        self._close = close
+
+    def run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        came: asyncio.Future[tuple[str, bytes]] = asyncio.get_running_loop().create_future()
+
+        async def deliver(group: str, body: bytes) -> None:
+            came.set_result((group, body))
+
+        backend = MemoryBackend("", "loops", {})
+        await backend.start(deliver)
+        self.started.set()
+        async with asyncio.timeout(10):
+            self.came = await came
+        if self._close:
+            await backend.aclose()
+
+
+def serve(*, close: bool = True) -> Server:
+    """Start such a loop."""
+    server = Server(close=close)
+    server.start()
+    assert server.started.wait(10)
+    return server
+
+
+def test_every_loop_of_the_process_hears() -> None:
+    """A broadcast from any thread reaches all event loops, each on its own thread."""
+    servers = [serve() for _ in range(3)]
+    MemoryBackend("", "loops", {}).publish_sync("g", b"body")
+    for server in servers:
+        server.join(10)
+        assert server.came == ("g", b"body")
+
+
+async def test_one_loop_reaches_another() -> None:
+    """A broadcast from one event loop reaches the others."""
+    server = serve()
+    heard: list[bytes] = []
+
+    async def deliver(group: str, body: bytes) -> None:
+        heard.append(body)
+
+    backend = MemoryBackend("", "loops", {})
+    await backend.start(deliver)
+    await backend.publish("g", b"body")
+    await asyncio.to_thread(server.join, 10)
+    assert server.came == ("g", b"body")
+    assert heard == [b"body"]
+    await backend.aclose()
+
+
+def test_a_loop_that_is_closed_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    """A loop that ended without ``aclose()`` is no longer published to, and nobody is told."""
+    memory.serves_here()
+    server = serve(close=False)
+    idle = MemoryBackend("", "loops", {})
+    idle.publish_sync("g", b"body")
+    server.join(10)
+    (ended,) = memory._started  # noqa: SLF001
+    idle.publish_sync("g", b"to nobody")
+    assert not memory._started  # noqa: SLF001
+    ended.hand_over("g", b"as it was being closed")
+    assert caplog.messages == []
+
+
+def test_a_process_that_serves_nobody_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A broadcast in a process without websockets can't arrive; the log says so once."""
+    idle = MemoryBackend("", "loops", {})
+    idle.publish_sync("g", b"body")
+    idle.publish_sync("g", b"body")
+    assert [message.partition(",")[0] for message in caplog.messages] == [
+        "A broadcast was made in a process that serves no websockets"
+    ]
+
+
+def test_a_process_that_serves_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Where websockets are served, a broadcast while nobody is there is right."""
+    memory.serves_here()
+    MemoryBackend("", "loops", {}).publish_sync("g", b"body")
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("location", "options"),
+    [("redis://localhost", {}), ("", {"TIMEOUT": 5})],
+    ids=["location", "options"],
+)
+def test_settings_of_another_backend_are_refused(location: str, options: dict[str, int]) -> None:
+    """A LOCATION or OPTIONS mean that another BACKEND was forgotten."""
+    with pytest.raises(ImproperlyConfigured, match="takes no LOCATION and no OPTIONS, got"):
+        MemoryBackend(location, "prefix", options)
