@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DJANGO ?=
 PORT ?= 8000
+GROUPS_URL ?=
 ARGS ?=
 
 # An absolute path, for the recipes that work in another directory.
@@ -19,7 +20,7 @@ COVERAGE := $(if $(ARGS),,&& $(RUN) -m coverage report)
 UNLESS_EMPTY := $(if $(ARGS),|| [ $$? -eq 5 ])
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-package test-example lint format types cover bench docs build clean FORCE
+.PHONY: help run run-redis run-postgres test test-package test-example lint format types cover bench docs build clean FORCE
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -32,6 +33,12 @@ run: $(VENV)/.installed-run ## Serve the example project with daphne (PORT=8000)
 	@cd example_project && $(RUN) manage.py migrate --verbosity 0
 	@echo "The example project is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
 	@cd example_project && exec $(RUN) -m daphne -b 127.0.0.1 -p $(PORT) config.asgi:application
+
+run-redis: $(VENV)/.installed-engines ## Serve it with two processes and Redis (GROUPS_URL=redis://... for one that runs)
+	@cd example_project && exec $(RUN) serve.py redis --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
+
+run-postgres: $(VENV)/.installed-engines ## The same with PostgreSQL (GROUPS_URL=postgres://...)
+	@cd example_project && exec $(RUN) serve.py postgres --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
 
 test: test-package test-example ## Run every test, with coverage (ARGS="-k echo" for a part)
 

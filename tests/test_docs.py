@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import pytest
+import yaml
 from websockets.asyncio.client import connect
 
-from tests.engines import free_port
+from tests.engines import free_port, require
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
@@ -37,7 +38,7 @@ def blocks(page: Path) -> list[Block]:
     found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     result = []
     for language, code in found:
-        name = re.match(r"# (\S+\.py)\n", code)
+        name = re.match(r"# (\S+)\n", code) if language != "sh" else None
         result.append(Block(page.name, language, name[1] if name else "", code))
     return result
 
@@ -91,8 +92,8 @@ def write(project: Path, page: str) -> list[Block]:
 
 @pytest.mark.parametrize("block", ALL, ids=lambda block: f"{block.page}:{block.file}")
 def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
-    """Python names its file, shell is of the commands below; there is nothing else."""
-    if block.language == "python":
+    """Files have names, shell is of the commands below; there is nothing else."""
+    if block.language == "python" or block.language in CHECKS:
         assert block.file
     else:
         assert block.language == "sh"
@@ -106,6 +107,8 @@ COMMANDS = {
     "daphne mysite.asgi:application": ["daphne"],
     "uvicorn mysite.asgi:application": ["uvicorn"],
     "make run": ["make"],
+    "make run-redis": ["make"],
+    "make run-postgres": ["make"],
     "make test": ["make"],
     "make bench": ["make"],
 }
@@ -134,11 +137,77 @@ def test_a_page(page: str, project: Path) -> None:
         python(project, "-m", "pytest", "--ds=mysite.settings", *flags, "mysite")
 
 
+# Configuration of other programs, which is read by the programs themselves.
+
+
+def check_nginx(file: Path, directory: Path) -> None:
+    """Let nginx read a file of its conf.d."""
+    program = require("nginx", "nginx-light")
+    main = directory / "nginx.conf"
+    main.write_text(f"pid {directory}/pid; events {{}} http {{ include {file}; }}")
+    check([program, "-t", "-p", str(directory), "-e", "stderr", "-c", str(main)])
+
+
+def check_caddy(file: Path, directory: Path) -> None:
+    """Let Caddy read a Caddyfile."""
+    program = require("caddy", "caddy")
+    check([program, "validate", "--adapter", "caddyfile", "--config", str(file)], HOME=str(directory))
+
+
+def check_systemd(file: Path, directory: Path) -> None:
+    """Let systemd read a unit, with a program in the place of the one that it names."""
+    program = require("systemd-analyze", "systemd")
+    executable = directory / ".venv" / "bin" / "daphne"
+    executable.parent.mkdir(parents=True)
+    executable.symlink_to(sys.executable)
+    unit = directory / "mysite@.service"
+    unit.write_text(file.read_text().replace("/srv/mysite", str(directory)))
+    check([program, "verify", "--man=no", str(directory / "mysite@8001.service")])
+
+
+def check_yaml(file: Path, directory: Path) -> None:
+    """A Deployment whose command is the one of this page, and whose labels fit."""
+    deployment = yaml.safe_load(file.read_text())
+    assert (deployment["kind"], deployment["apiVersion"]) == ("Deployment", "apps/v1")
+    spec = deployment["spec"]
+    assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+    (container,) = spec["template"]["spec"]["containers"]
+    assert container["command"][-1] == "mysite.asgi:application"
+
+
+def check(command: list[str], **more: str) -> None:
+    """Run a program that finds mistakes; it must find none."""
+    done = subprocess.run(
+        command, env={**ENVIRONMENT, **more}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+CHECKS = {
+    "nginx": check_nginx,
+    "caddy": check_caddy,
+    "ini": check_systemd,
+    "yaml": check_yaml,
+}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in ALL if block.language in CHECKS],
+    ids=lambda block: block.language,
+)
+def test_configuration_of_other_programs(block: Block, tmp_path: Path) -> None:
+    """The program that a file is for has nothing to say against it."""
+    file = tmp_path / Path(block.file).name
+    file.write_text(block.code)
+    CHECKS[block.language](file, tmp_path)
+
+
 def test_every_make_target_is_there() -> None:
     """The Makefile has the targets that the pages name."""
     makefile = (ROOT / "Makefile").read_text()
     for block in ALL:
-        for target in re.findall(r"^make (\w+)", block.code, re.MULTILINE):
+        for target in re.findall(r"^make ([\w-]+)", block.code, re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 
