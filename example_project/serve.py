@@ -16,10 +16,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
@@ -44,10 +46,8 @@ def main() -> None:
         print(f"The example project is at http://{HOST}:{options.port}/chat/ (Ctrl-C stops it)")
         print("Served by the processes", " and ".join(str(server.pid) for server in servers))
         sys.stdout.flush()
-        try:
+        with suppress(KeyboardInterrupt):
             os.wait()
-        except KeyboardInterrupt:
-            pass
 
 
 def listener(port: int) -> socket.socket:
@@ -100,12 +100,12 @@ def postgres() -> Iterator[str]:
             user = pwd.getpwnam("postgres")
             os.chown(directory, user.pw_uid, user.pw_gid)
             identity.update(user=user.pw_uid, group=user.pw_gid, extra_groups=[])
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        identity.update(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         make = [initdb, "--pgdata=data", "--auth=trust", "--username=example", "--no-sync"]
-        subprocess.run(make, check=True, **identity, **quiet)
+        subprocess.run(make, check=True, **identity)
         taken.close()
         serve = [program, "-D", "data", "-h", HOST, "-p", str(port), "-k", "", "-F"]
-        with running(serve, **identity, **quiet):
+        with running(serve, **identity):
             ready = [installed("pg_isready", "postgresql", path), "-q", "-h", HOST, "-p", str(port)]
             while subprocess.run(ready, check=False).returncode:
                 pass

@@ -151,7 +151,9 @@ def check_nginx(file: Path, directory: Path) -> None:
 def check_caddy(file: Path, directory: Path) -> None:
     """Let Caddy read a Caddyfile."""
     program = require("caddy", "caddy")
-    check([program, "validate", "--adapter", "caddyfile", "--config", str(file)], HOME=str(directory))
+    check(
+        [program, "validate", "--adapter", "caddyfile", "--config", str(file)], HOME=str(directory)
+    )
 
 
 def check_systemd(file: Path, directory: Path) -> None:
@@ -178,7 +180,12 @@ def check_yaml(file: Path, directory: Path) -> None:
 def check(command: list[str], **more: str) -> None:
     """Run a program that finds mistakes; it must find none."""
     done = subprocess.run(
-        command, env={**ENVIRONMENT, **more}, capture_output=True, text=True, timeout=60, check=False
+        command,
+        env={**ENVIRONMENT, **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
