@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from .engines import groups, postgres
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Good enough for a machine that only you can reach. A real site reads its own from the environment.
@@ -19,6 +21,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "wsconsumer",
     "accounts",
+    "chat",
     "demo",
 ]
 
@@ -50,11 +53,17 @@ TEMPLATES = [
     },
 ]
 
+# What carries broadcasts from process to process: nothing (there is one process), Redis, or
+# PostgreSQL. With `postgres` it is the database below, with `postgres://...` that becomes it.
+GROUPS_URL = os.environ.get("GROUPS_URL", "")
+WSCONSUMER = {"GROUPS": groups(GROUPS_URL)}
+
+# The path of a file, or postgres://...
+DATABASE = os.environ.get("DJANGO_DATABASE", str(BASE_DIR / "db.sqlite3"))
 DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("DJANGO_DATABASE", BASE_DIR / "db.sqlite3"),
-    },
+    "default": postgres(GROUPS_URL)
+    or postgres(DATABASE)
+    or {"ENGINE": "django.db.backends.sqlite3", "NAME": DATABASE},
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -4,5 +4,6 @@ from django.urls import include, path
 
 urlpatterns = [
     path("", include("demo.urls")),
+    path("", include("chat.urls")),
     path("accounts/", include("accounts.urls")),
 ]

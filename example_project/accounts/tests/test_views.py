@@ -30,7 +30,7 @@ def test_signing_up_logs_in(client: Client) -> None:
     page = sign_up(client, "ada", PASSWORD, PASSWORD)
     assert get_user(client) == User.objects.get(username="ada")
     assert "Welcome, ada." in page
-    assert "Five sockets" in page
+    assert "Five sockets and a chat" in page
 
 
 def test_a_welcome_is_said_once(client: Client) -> None:

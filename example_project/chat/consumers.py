@@ -1,0 +1,73 @@
+"""The sockets of the chat. The views of the same pages are in `views.py`."""
+
+import os
+from typing import Any
+
+import msgspec
+from django.contrib.auth.models import User
+from django.shortcuts import aget_object_or_404
+
+from wsconsumer import WebsocketConsumer
+
+from .forms import MessageForm
+from .models import Message, Room
+
+ROOMS = "chat.rooms"  # the group of those who look at the list of rooms
+HISTORY = 50  # messages that a room shows to whoever comes in
+
+
+class ChatConsumer(WebsocketConsumer):
+    """What the sockets of the chat have in common: they speak JSON."""
+
+    async def reply(self, **content: Any) -> None:
+        await self.send(msgspec.json.encode(content).decode())
+
+
+class RoomsConsumer(ChatConsumer):
+    """The list of rooms. What is new comes from the view that made it."""
+
+    async def connect(self) -> None:
+        await self.join(ROOMS)  # before the list is read, so that no room falls in between
+        await self.accept()
+        await self.reply(type="rooms", rooms=[room.as_dict() async for room in Room.objects.all()])
+
+
+class RoomConsumer(ChatConsumer):
+    """A room: what was said, then what is said, to everybody in it."""
+
+    user: User  # and nobody else: see login_required in urls.py
+
+    async def connect(self) -> None:
+        self.room = await aget_object_or_404(Room, slug=self.kwargs["slug"])
+        self.group = f"chat.room.{self.room.slug}"
+        await self.join(self.group)
+        await self.accept()
+        await self.reply(type="welcome", process=os.getpid(), messages=await self.history())
+
+    async def history(self) -> list[dict[str, Any]]:
+        messages = Message.objects.filter(room=self.room).select_related("author")
+        last = messages.order_by("-pk")[:HISTORY]
+        return [message.as_dict() async for message in last][::-1]
+
+    async def receive(self, data: str | bytes) -> None:
+        try:
+            content = msgspec.json.decode(data)
+        except (ValueError, RecursionError):
+            content = None
+        match content:
+            case {"type": "say", "text": str(text)}:
+                await self.say(text)
+            case {"type": "typing"}:
+                hint = {"type": "typing", "author": self.user.get_username()}
+                await self.broadcast(self.group, hint, include_self=False)
+            case _:
+                await self.reply(type="error", detail="That is nothing this room understands.")
+
+    async def say(self, text: str) -> None:
+        form = MessageForm({"text": text}, instance=Message(room=self.room, author=self.user))
+        if form.is_valid():
+            message = form.save(commit=False)
+            await message.asave()
+            await self.broadcast(self.group, {"type": "message", **message.as_dict()})
+        else:
+            await self.reply(type="error", detail=form.errors["text"][0])

@@ -1,0 +1,56 @@
+"""Rooms, and what was said in them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+
+
+class Room(models.Model):
+    """A room: its name is also its address."""
+
+    slug = models.SlugField("name", max_length=50, unique=True)
+
+    objects: ClassVar[models.Manager[Room]]
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def get_absolute_url(self) -> str:
+        return reverse("chat:room", args=[self.slug])
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the page of rooms is told."""
+        return {"id": self.pk, "name": self.slug, "url": self.get_absolute_url()}
+
+
+class Message(models.Model):
+    """What somebody said in a room."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    text = models.CharField(max_length=500)
+    sent_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[Message]]
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the page of a room is told."""
+        return {
+            "id": self.pk,
+            "author": self.author.get_username(),
+            "text": self.text,
+            "sent_at": self.sent_at.isoformat(),
+        }

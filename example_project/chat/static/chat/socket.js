@@ -1,0 +1,95 @@
+// A WebSocket that comes back when it is closed, and what both pages do with it.
+
+const LONGEST_DELAY = 30_000; // milliseconds
+const STABLE_AFTER = 10_000; // a socket that stayed this long starts from a short delay again
+
+export class Socket {
+  // `receive` gets each message, read from JSON. `section` has the path in data-socket, is given
+  // data-state, and has an element to say it in.
+  constructor(section, receive) {
+    this.section = section;
+    this.state = section.querySelector("[data-part=state]");
+    this.receive = receive;
+    this.failures = 0;
+    this.connect();
+  }
+
+  connect() {
+    const url = new URL(this.section.dataset.socket, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    this.openedAt = null;
+    this.socket = new WebSocket(url);
+    this.socket.addEventListener("open", () => this.opened());
+    this.socket.addEventListener("message", (event) => this.receive(JSON.parse(event.data)));
+    this.socket.addEventListener("close", (event) => this.closed(event));
+    this.show("connecting", "connecting");
+  }
+
+  opened() {
+    this.openedAt = Date.now();
+    this.show("open", "open");
+  }
+
+  closed({ code }) {
+    if (this.openedAt === null) leaveIfNotWelcome();
+    else if (Date.now() - this.openedAt > STABLE_AFTER) this.failures = 0;
+    if (isFinal(code)) {
+      this.show("closed", `closed (${code}); reload the page to come back`);
+      return;
+    }
+    const delay = backoff(this.failures++);
+    this.show("connecting", `closed; back in ${Math.ceil(delay / 1000)} s`);
+    setTimeout(() => this.connect(), delay);
+  }
+
+  // Returns whether it could be sent.
+  send(message) {
+    if (this.socket.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  show(state, text) {
+    this.section.dataset.state = state;
+    this.state.textContent = text;
+  }
+}
+
+// The server does not want us back: a policy was broken, or it says so with a code of ours.
+function isFinal(code) {
+  return code === 1008 || (code >= 4500 && code <= 4999);
+}
+
+// Twice as long each time, and never the same for all who lost the server at one moment.
+function backoff(failures) {
+  const longest = Math.min(LONGEST_DELAY, 1_000 * 2 ** failures);
+  return longest * (0.5 + Math.random() / 2);
+}
+
+// A WebSocket does not tell why it was refused, but a request for the page does: the login has
+// ended, or the room is gone. If the server is away, neither gets an answer.
+async function leaveIfNotWelcome() {
+  try {
+    const response = await fetch(location.href, { method: "HEAD" });
+    if (response.redirected || response.status === 404) location.reload();
+  } catch {
+    // the server is away
+  }
+}
+
+// Put an element where its data-id belongs; `order` is 1 for ascending, -1 for descending.
+// What is there already stays, so it does no harm to be told twice.
+export function insert(list, element, order) {
+  const id = Number(element.dataset.id);
+  const rank = (other) => order * (Number(other.dataset.id) - id);
+  const before = [...list.children].findLast((other) => rank(other) <= 0);
+  if (before && rank(before) === 0) return false;
+  if (before) before.after(element);
+  else list.prepend(element);
+  return true;
+}
+
+// A page that the browser kept may show another user than the one who is logged in by now.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});

@@ -1,0 +1,170 @@
+"""The sockets of the chat, one or two at a time: no server, no URL, no middleware."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.utils.dateparse import parse_datetime
+
+from chat.consumers import HISTORY, RoomConsumer, RoomsConsumer
+from chat.models import Message, Room
+from wsconsumer import abroadcast
+from wsconsumer.test import connect
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from django.contrib.auth.models import User
+
+    from wsconsumer.test import Websocket
+
+# What these tests await of the ORM sees what their fixtures wrote.
+pytestmark = pytest.mark.usefixtures("websocket_client")
+
+
+def enter(room: str, user: User) -> AbstractAsyncContextManager[Websocket]:
+    """Open the socket of a room."""
+    return connect(RoomConsumer, kwargs={"slug": room}, user=user)
+
+
+async def welcome(ws: Websocket) -> list[str]:
+    """Receive what the room begins with; return what was said there."""
+    event: dict[str, Any] = await ws.receive_json()
+    assert event["type"] == "welcome"
+    return [message["text"] for message in event["messages"]]
+
+
+async def test_the_welcome(ada: User, lobby: Room) -> None:
+    """A room begins with the process that serves it, and what was said there."""
+    message = await Message.objects.acreate(room=lobby, author=ada, text="hello")
+    async with enter("lobby", ada) as ws:
+        event = await ws.receive_json()
+    (said,) = event.pop("messages")
+    assert event == {"type": "welcome", "process": os.getpid()}
+    assert parse_datetime(said.pop("sent_at")) == message.sent_at
+    assert said == {"id": message.pk, "author": "ada", "text": "hello"}
+
+
+async def test_history_is_the_last_messages_of_this_room(ada: User, lobby: Room) -> None:
+    """Of a long conversation the end is told, oldest first, and nothing of other rooms."""
+    garden = await Room.objects.acreate(slug="garden")
+    await Message.objects.abulk_create(
+        Message(room=room, author=ada, text=f"{room} {number}")
+        for number in range(HISTORY + 5)
+        for room in (lobby, garden)
+    )
+    async with enter("lobby", ada) as ws:
+        assert await welcome(ws) == [f"lobby {number}" for number in range(5, HISTORY + 5)]
+
+
+async def test_a_message_reaches_everybody_in_the_room(ada: User, bob: User, lobby: Room) -> None:
+    """What ada says comes to bob and to herself, with her name, and stays."""
+    async with enter("lobby", ada) as hers, enter("lobby", bob) as his:
+        assert await welcome(hers) == await welcome(his) == []
+        await hers.send_json({"type": "say", "text": "hello"})
+        event = await his.receive_json()
+        assert await hers.receive_json() == event
+    message = await Message.objects.select_related("room", "author").aget()
+    assert (message.room, message.author, message.text) == (lobby, ada, "hello")
+    assert event == {"type": "message", **message.as_dict()}
+
+
+async def test_rooms_are_apart(ada: User, bob: User, lobby: Room) -> None:
+    """What is said in one room is not heard in another."""
+    await Room.objects.acreate(slug="garden")
+    async with enter("lobby", ada) as hers, enter("garden", bob) as his:
+        assert await welcome(hers) == await welcome(his) == []
+        await hers.send_json({"type": "say", "text": "hello"})
+        await hers.receive_json()
+        await his.expect_nothing()
+
+
+async def test_a_typing_hint_reaches_the_others(ada: User, bob: User, lobby: Room) -> None:
+    """The hint that ada types comes to bob and not to her, and nothing is kept of it."""
+    async with enter("lobby", ada) as hers, enter("lobby", bob) as his:
+        assert await welcome(hers) == await welcome(his) == []
+        await hers.send_json({"type": "typing"})
+        assert await his.receive_json() == {"type": "typing", "author": "ada"}
+        await hers.expect_nothing()
+    assert not await Message.objects.aexists()
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("x" * 501, "at most 500 characters (it has 501)"),
+        ("", "required"),
+        (" \n ", "required"),
+        ("a\x00b", "Null characters are not allowed"),
+    ],
+    ids=["long", "empty", "blank", "null"],
+)
+async def test_a_message_that_is_refused(
+    ada: User, bob: User, lobby: Room, text: str, detail: str
+) -> None:
+    """The sender is told what is wrong with a message; nobody else hears of it."""
+    async with enter("lobby", ada) as hers, enter("lobby", bob) as his:
+        assert await welcome(hers) == await welcome(his) == []
+        await hers.send_json({"type": "say", "text": text})
+        event = await hers.receive_json()
+        assert event["type"] == "error"
+        assert detail in event["detail"]
+        await his.expect_nothing()
+    assert not await Message.objects.aexists()
+
+
+async def test_the_longest_message(ada: User, lobby: Room) -> None:
+    """A message of 500 characters is taken."""
+    async with enter("lobby", ada) as ws:
+        await welcome(ws)
+        await ws.send_json({"type": "say", "text": "☕" * 500})
+        assert (await ws.receive_json())["text"] == "☕" * 500
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        "hello",
+        "{",
+        b"\xff\x00",
+        '"say"',
+        "null",
+        "[]",
+        "[" * 100_000,
+        "9" * 5_000,
+        '{"type": "say"}',
+        '{"type": "say", "text": 7}',
+        '{"type": "say", "text": "\\ud800"}',
+        '{"type": "message", "text": "hello"}',
+        '{"type": ["typing"]}',
+    ],
+    ids=lambda data: repr(data[:30]),
+)
+async def test_garbage_is_answered(ada: User, lobby: Room, data: str | bytes) -> None:
+    """What is no message of the chat gets an error, and the socket stays."""
+    async with enter("lobby", ada) as ws:
+        await welcome(ws)
+        await ws.send(data)
+        assert (await ws.receive_json())["type"] == "error"
+        await ws.send_json({"type": "say", "text": "hello"})
+        assert (await ws.receive_json())["text"] == "hello"
+
+
+async def test_a_room_that_is_not(ada: User) -> None:
+    """A room that nobody made is a 404, for a socket as for a page."""
+    async with enter("attic", ada) as ws:
+        assert ws.denial is not None
+        assert ws.denial.status == 404
+
+
+async def test_the_list_of_rooms(lobby: Room) -> None:
+    """The list begins with all rooms, and goes on with what is broadcast."""
+    garden = await Room.objects.acreate(slug="garden")
+    async with connect(RoomsConsumer) as ws:
+        rooms = [garden.as_dict(), lobby.as_dict()]
+        assert await ws.receive_json() == {"type": "rooms", "rooms": rooms}
+        await abroadcast("chat.rooms", "another")
+        assert await ws.receive() == "another"

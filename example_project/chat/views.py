@@ -1,0 +1,31 @@
+"""The pages of the chat: the list of rooms, and a room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.shortcuts import get_object_or_404, redirect, render
+
+from wsconsumer import broadcast
+
+from .consumers import ROOMS
+from .forms import RoomForm
+from .models import Room
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+
+def rooms(request: HttpRequest) -> HttpResponse:
+    """List the rooms; make one, and tell whoever looks at the list."""
+    form = RoomForm(request.POST or None)
+    if form.is_valid():
+        room = form.save()
+        broadcast(ROOMS, {"type": "rooms", "rooms": [room.as_dict()]}, on_commit=True)
+        return redirect(room)
+    return render(request, "chat/rooms.html", {"form": form, "rooms": Room.objects.all()})
+
+
+def room(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show a room, which its socket fills."""
+    return render(request, "chat/room.html", {"room": get_object_or_404(Room, slug=slug)})

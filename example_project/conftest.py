@@ -1,0 +1,3 @@
+"""What all tests may use: a server and browsers, for the live ones."""
+
+pytest_plugins = ["config.tests.live"]
