@@ -27,6 +27,9 @@ from websockets.exceptions import ConnectionClosed
 PATIENCE = 10.0
 """Seconds that anything may take before the test gives up."""
 
+QUIET = 0.3
+"""Seconds without an event after which whatever makes them is taken to have stopped."""
+
 SOON = 3.0
 """Seconds in which the client must hear of a close that nothing holds up."""
 
@@ -170,6 +173,20 @@ class Journal:
             stories = {key: self.story(key).names for key in keys}
             missing = {key: names for key, names in stories.items() if event not in names}
             raise NothingHappened(f"no {event!r} within {PATIENCE} s, only {missing}")
+
+    async def count(self, key: str, event: str) -> int:
+        """Wait until the connection has the event no more, and return how often it had it."""
+        count = 0
+
+        def counted(events: list[Event]) -> int:
+            return sum(e["key"] == key and e["event"] == event for e in events)
+
+        def happened(events: list[Event]) -> bool:
+            return counted(events) > count
+
+        while await asyncio.to_thread(self._events.wait, happened, QUIET):
+            count = counted(self._events.all())
+        return count
 
 
 @dataclass

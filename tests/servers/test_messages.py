@@ -68,6 +68,13 @@ async def test_echoes_a_megabyte_of_binary(server: Server) -> None:
         assert await websocket.recv() == data
 
 
+async def test_sends_a_long_message(server: Server) -> None:
+    """What the server takes from clients at most is no limit for what the consumer sends."""
+    size = 20 * MEGABYTE
+    async with server.connect(f"/ws/pours/1/{size}/{new_key()}/", max_size=None) as websocket:
+        assert len(await websocket.recv()) == size
+
+
 async def test_keeps_the_order_of_messages(server: Server) -> None:
     """Fifty messages sent without waiting are answered in order."""
     messages = [f"message {number}" for number in range(50)]

@@ -1,8 +1,10 @@
 """A consumer for each scenario, each no more than the scenario needs."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -171,6 +173,43 @@ class Pushes(Observed):
             while True:
                 await self.send("news" * 100)
                 await asyncio.sleep(0.005)
+
+
+class Pours(Observed):
+    """Send so many numbered messages of so many bytes, as fast as the server takes them."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        self.spawn(self.pour())
+
+    async def pour(self) -> None:
+        for number in range(self.kwargs["count"]):
+            await self.send(number.to_bytes(4).ljust(self.kwargs["size"], b"."))
+            self.note("poured")
+
+
+class TakesItsTime(Observed):
+    """Wait in the first hook until somebody says go; answer a text with the numbers that came."""
+
+    go: ClassVar[dict[str, asyncio.Event]] = {}
+
+    async def connect(self) -> None:
+        self.numbers: list[int] = []
+        self.go[self.kwargs["key"]] = asyncio.Event()
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.go[self.kwargs["key"]].wait()
+        if isinstance(data, str):
+            await self.send(json.dumps(self.numbers))
+        else:
+            self.numbers.append(int.from_bytes(data[:4]))
+
+
+class SaysGo(Observed):
+    """Let the connection in the path go on."""
+
+    async def connect(self) -> None:
+        TakesItsTime.go[self.kwargs["who"]].set()
 
 
 def plain_view(request: HttpRequest, key: str) -> HttpResponse:

@@ -23,5 +23,8 @@ urlpatterns = [
     path("ws/waits-in-receive/<key>/", consumers.WaitsInReceive.as_view()),
     path("ws/waits-in-task/<key>/", consumers.WaitsInTask.as_view()),
     path("ws/pushes/<key>/", consumers.Pushes.as_view()),
+    path("ws/pours/<int:count>/<int:size>/<key>/", consumers.Pours.as_view()),
+    path("ws/takes-its-time/<key>/", consumers.TakesItsTime.as_view()),
+    path("ws/says-go/<who>/<key>/", consumers.SaysGo.as_view()),
     path("plain/<key>/", consumers.plain_view),
 ]
