@@ -212,6 +212,17 @@ class SaysGo(Observed):
         TakesItsTime.go[self.kwargs["who"]].set()
 
 
+class Member(Observed):
+    """Broadcast what comes to the group in the path, whose member it is."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        await self.join(self.kwargs["group"])
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.broadcast(self.kwargs["group"], data)
+
+
 def plain_view(request: HttpRequest, key: str) -> HttpResponse:
     note(key, "view ran")
     return HttpResponse("plain")

@@ -26,5 +26,6 @@ urlpatterns = [
     path("ws/pours/<int:count>/<int:size>/<key>/", consumers.Pours.as_view()),
     path("ws/takes-its-time/<key>/", consumers.TakesItsTime.as_view()),
     path("ws/says-go/<who>/<key>/", consumers.SaysGo.as_view()),
+    path("ws/member/<group>/<key>/", consumers.Member.as_view()),
     path("plain/<key>/", consumers.plain_view),
 ]
