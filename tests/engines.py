@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -175,14 +176,14 @@ class Redis:
         self, directory: Path, *arguments: str, password: str = "", file: Path | None = None
     ) -> None:
         self.port = free_port()
-        self.directory = directory
-        self.socket = directory / f"{self.port}.sock"
+        self.directory = Path(tempfile.mkdtemp(dir=directory))
+        self.socket = self.directory / "redis.sock"
         self._password = password
         self._command = [
             require("redis-server", "redis-server"), *([str(file)] if file else []),
             "--port", str(self.port),
             "--bind", "127.0.0.1", "--unixsocket", str(self.socket), "--save", "",
-            "--dir", str(directory), "--loglevel", "warning", *arguments,
+            "--dir", str(self.directory), "--loglevel", "warning", *arguments,
         ]  # fmt: skip
         if password:
             self._command += ["--requirepass", password]
@@ -285,11 +286,10 @@ class RedisCluster:
     def __init__(self, directory: Path) -> None:
         self.nodes = [
             Redis(
-                directory, "--cluster-enabled", "yes", "--cluster-config-file", f"{number}.conf",
-                "--cluster-port", str(free_port()), "--cluster-node-timeout", "1000",
-                "--cluster-require-full-coverage", "no",
+                directory, "--cluster-enabled", "yes", "--cluster-port", str(free_port()),
+                "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no",
             )
-            for number in range(3)
+            for _ in range(3)
         ]  # fmt: skip
         try:
             self._join()
@@ -325,17 +325,19 @@ class RedisCluster:
         for node in self.nodes:
             node.stop()
 
-    def take_over(self, heir: Redis) -> None:
-        """Give the slots of the first server, which is lost, to another, as a failover would."""
-        first, *others = self.nodes
-        ranges = [(low, high) for low, high, port in self._map(heir) if port == first.port]
+    def disown(self, lost: Redis) -> list[tuple[int, int]]:
+        """Let the other servers forget that this one had slots; return those as ranges."""
+        others = [node for node in self.nodes if node is not lost]
+        ranges = [(low, high) for low, high, port in self._map(others[0]) if port == lost.port]
         for node in others:
             for low, high in ranges:
                 node.command("CLUSTER", "DELSLOTSRANGE", low, high)
+        return ranges
+
+    def inherit(self, heir: Redis, ranges: list[tuple[int, int]]) -> None:
+        """Give slots that nobody has to a server."""
         for low, high in ranges:
             heir.command("CLUSTER", "ADDSLOTSRANGE", low, high)
-        heir.command("CLUSTER", "BUMPEPOCH")
-        until(lambda: all(self._is_full(node) for node in others), "the failover")
 
     def is_whole(self) -> bool:
         """Tell whether all servers know of all the others, and of who has which slot."""
@@ -356,7 +358,7 @@ class Sentinel(Redis):
     """A Redis Sentinel that watches a master under the name ``mymaster``."""
 
     def __init__(self, directory: Path, master: Redis) -> None:
-        file = directory / "sentinel.conf"
+        file = Path(tempfile.mkdtemp(dir=directory)) / "sentinel.conf"
         file.write_text(
             f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
             "sentinel down-after-milliseconds mymaster 500\n"

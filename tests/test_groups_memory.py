@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from wsconsumer.groups import memory
 from wsconsumer.groups.memory import MemoryBackend
-from wsconsumer.test import BackendContract
+from wsconsumer.test import BackendContract, listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,3 +138,20 @@ def test_settings_of_another_backend_are_refused(location: str, options: dict[st
     """A LOCATION or OPTIONS mean that another BACKEND was forgotten."""
     with pytest.raises(ImproperlyConfigured, match="takes no LOCATION and no OPTIONS, got"):
         MemoryBackend(location, "prefix", options)
+
+
+async def test_the_contract_notices_what_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that does not come fails a test of the contract, which says what did."""
+    monkeypatch.setattr(listener, "WAIT", 0.01)
+    came = listener.Listener(MemoryBackend("", "lost", {}))
+    await came.deliver("g", b"body")
+    with pytest.raises(AssertionError, match=r"expected b'end' for 'g' .*1 bodies.*b'body'"):
+        await came.until("g", b"end")
+
+
+def test_the_contract_notices_warnings() -> None:
+    """What is warned of or logged while a backend closes is no longer quiet."""
+    with listener.noticing() as noticed:
+        logging.getLogger("a.backend").warning("logged")
+        warnings.warn("warned", ResourceWarning, stacklevel=1)
+    assert noticed == ["logged", "warned"]

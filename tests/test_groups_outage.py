@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from wsconsumer.counters import counters
-from wsconsumer.groups import outage
 from wsconsumer.groups.outage import Outage
 
 if TYPE_CHECKING:
@@ -68,9 +68,12 @@ def test_one_that_is_replaced_is_not_back(caplog: pytest.LogCaptureFixture) -> N
 def test_waits_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait is anything from nothing to a bound, which doubles until it is ten seconds."""
     bounds: list[tuple[float, float]] = []
-    monkeypatch.setattr(
-        outage.random, "uniform", lambda low, high: bounds.append((low, high)) or high
-    )
+
+    def uniform(low: float, high: float) -> float:
+        bounds.append((low, high))
+        return high
+
+    monkeypatch.setattr(random, "uniform", uniform)
     away = Outage("The engine")
     waits = [away.failed(OSError("no")) for _ in range(30)]
     assert waits[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0]

@@ -23,8 +23,9 @@ class Backend(ABC):
     An instance belongs to the event loop in which ``start()`` ran. One that was never started can
     still ``publish_sync()``: that is how processes without an event loop broadcast.
 
-    ``location``, ``prefix`` and ``options`` are those of ``WSCONSUMER["GROUPS"]``. The constructor
-    opens nothing; it raises ``ImproperlyConfigured`` for what it can tell to be wrong.
+    ``location`` (empty if not said), ``prefix`` and ``options`` are those of
+    ``WSCONSUMER["GROUPS"]``. The constructor opens nothing; it raises ``ImproperlyConfigured`` for
+    what it can tell to be wrong.
 
     Promises: at most once; from one publisher to one group in order; to all that had subscribed
     before the body was published, the publishing process too. None is made while the engine is
@@ -34,7 +35,9 @@ class Backend(ABC):
     needs_subscriptions: ClassVar[bool] = True
     """Whether ``subscribe`` and ``unsubscribe`` do anything."""
 
-    def __init__(self, location: str, prefix: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, location: str | Sequence[str], prefix: str, options: Mapping[str, Any]
+    ) -> None:
         self.location = location
         self.prefix = prefix
         self.options = options
