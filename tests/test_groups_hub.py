@@ -369,6 +369,21 @@ async def test_a_member_that_comes_back_too_late(bus: Bus) -> None:
     assert bus.calls[1:] == [("subscribe", "g"), ("unsubscribe", "g"), ("subscribe", "g")]
 
 
+async def test_a_member_that_comes_back_while_others_join(bus: Bus) -> None:
+    """A group that is left, and joined again before its turn has come, stays subscribed."""
+    one, two = Recorder(), Recorder()
+    await join(one, "a")
+    bus.let.clear()
+    joining = asyncio.create_task(join(two, "b"))
+    await leave(one, "a")
+    await until(lambda: bus.calls[-1] == ("subscribe", "b"))
+    again = asyncio.create_task(join(one, "a"))
+    await asyncio.sleep(0)
+    bus.let.set()
+    await asyncio.gather(joining, again)
+    assert ("unsubscribe", "a") not in bus.calls or bus.calls[-1] == ("subscribe", "a")
+
+
 async def test_a_join_that_is_cancelled(bus: Bus) -> None:
     """It leaves no member and no subscription behind."""
     bus.let.clear()

@@ -20,6 +20,7 @@ from wsconsumer.counters import counters
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups import outage, redis_node
 from wsconsumer.groups.redis import RedisBackend
+from wsconsumer.groups.redis_cluster import Cluster
 from wsconsumer.groups.redis_location import Location, forget_sync_clients
 from wsconsumer.test import BackendContract
 from wsconsumer.test.listener import Listener
@@ -787,12 +788,22 @@ async def test_a_cluster_that_goes_away(
 ) -> None:
     """When nobody can say who has what, the lost servers are waited for."""
     monkeypatch.setattr(outage, "MAX_DELAY", 0.001)
+    asked = asyncio.Event()
+    ask = Cluster._lost  # noqa: SLF001  # the test waits for it, and changes nothing
+
+    async def ask_and_tell(self: Cluster, address: tuple[str, int]) -> bool:
+        is_of_use = await ask(self, address)
+        asked.set()
+        return is_of_use
+
+    monkeypatch.setattr(Cluster, "_lost", ask_and_tell)
     node = Redis(directory, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     node.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
     try:
         async with listening(node.url, "g", CLUSTER=True) as one:
             node.kill()
             await said.until("is away")
+            await asked.wait()
             await asyncio.to_thread(node.start)
             await said.until("is back")
             await one.backend.publish("g", b"body")

@@ -310,10 +310,11 @@ class Subscriptions:
             await self._backend.start(self._deliver)
             self.is_started = True
         joined = [n for n in changed if n in self._groups and n not in self._subscribed]
-        left = [n for n in changed if n not in self._groups and n in self._subscribed]
         if joined and self._backend.needs_subscriptions:
             await self._backend.subscribe(joined)
             self._subscribed.update(joined)
+        # Only now: one of them may have been joined again meanwhile.
+        left = [n for n in changed if n not in self._groups and n in self._subscribed]
         if left:
             # First, so that whoever joins meanwhile has them subscribed anew.
             self._subscribed.difference_update(left)

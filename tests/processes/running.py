@@ -1,0 +1,186 @@
+"""
+Server processes on one engine, and a process that only publishes: start, talk to, and end them.
+
+Nothing here waits by sleeping: a server is ready when it has said which port it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.engines import Postgres, Redis
+from tests.servers.harness import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+PATIENCE: Final = 20.0
+"""Seconds that anything may take before it is given up; the machine may be busy."""
+
+HOST: Final = "127.0.0.1"
+ROOT: Final = Path(__file__).parent.parent.parent
+APPLICATION: Final = "tests.processes.asgi:application"
+
+COMMANDS: Final = {
+    "daphne": ["daphne", "-b", HOST, "-p", "0", APPLICATION],
+    "uvicorn": ["uvicorn", "--host", HOST, "--port", "0", APPLICATION],
+}
+"""The system gives each its port; it says which."""
+
+READY: Final = re.compile(rf"\b{re.escape(HOST)}:(\d+)")
+
+SQLITE: Final = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+
+Engine = Redis | Postgres
+
+
+def environment(engine: Engine) -> dict[str, str]:
+    """Return the environment of a process whose groups are carried by this engine."""
+    if isinstance(engine, Redis):
+        database = SQLITE
+        groups = {"BACKEND": "wsconsumer.groups.redis.RedisBackend", "LOCATION": engine.url}
+    else:
+        database = engine.settings
+        groups = {"BACKEND": "wsconsumer.groups.postgres.PostgresBackend", "LOCATION": "default"}
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
+        "PROCESSES_DATABASE": json.dumps(database),
+        "PROCESSES_GROUPS": json.dumps({**groups, "PREFIX": "processes"}),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+class Server:
+    """A server process; all that it prints is kept."""
+
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *COMMANDS[name]],
+            env=environment(engine),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self._output: Tail[str] = Tail(self._process.stdout, str)
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where members connect."""
+        return f"ws://{HOST}:{self.port}/ws/"
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return "".join(self._output.all())
+
+    def wait_until_ready(self) -> None:
+        """Return when it answers."""
+        assert self._output.wait(lambda lines: any(map(READY.search, lines)), PATIENCE), self.output
+        found = READY.search(self.output)
+        assert found is not None
+        self.port = int(found[1])
+
+    def said(self, text: str) -> int:
+        """Return how many lines had this text so far."""
+        return sum(text in line for line in self._output.all())
+
+    async def says(self, text: str, times: int) -> None:
+        """Wait until it has said so this many times."""
+
+        def is_said(lines: list[str]) -> bool:
+            return sum(text in line for line in lines) >= times
+
+        said = await asyncio.to_thread(self._output.wait, is_said, PATIENCE)
+        assert said, f"{self.name} did not say {text!r}:\n{self.output}"
+
+    async def publish(self, order: dict[str, Any]) -> Any:
+        """Let the sync view do an order."""
+        body = json.dumps(order).encode()
+        head = (
+            f"POST /publish/ HTTP/1.1\r\nHost: {HOST}:{self.port}\r\nConnection: close\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection(HOST, self.port)
+            writer.write(head.encode() + body)
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        assert b" 200 " in answer.partition(b"\r\n")[0], answer
+        # What is around it may be the length of a chunk.
+        return json.loads(answer[answer.index(b"{") : answer.rindex(b"}") + 1])["done"]
+
+    def stop(self) -> None:
+        """Ask it to stop; kill it if it does not."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(PATIENCE)
+        finally:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._output.join()
+
+
+@contextmanager
+def serving(engine: Engine, names: Sequence[str]) -> Iterator[list[Server]]:
+    """Start servers, all at once; they answer, and are stopped in the end."""
+    with ExitStack() as stack:
+        servers = []
+        for name in names:
+            servers.append(Server(name, engine))
+            stack.callback(servers[-1].stop)
+        for server in servers:
+            server.wait_until_ready()
+        yield servers
+
+
+class Script:
+    """A process without an event loop that broadcasts what it is told to."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin = process.stdin
+        self._stdout = process.stdout
+
+    async def publish(self, order: dict[str, Any]) -> Any:
+        """Let it do an order."""
+        self._stdin.write(json.dumps(order).encode() + b"\n")
+        async with asyncio.timeout(PATIENCE):
+            line = await self._stdout.readline()
+        assert line, "the script ended"
+        return json.loads(line)["done"]
+
+
+@asynccontextmanager
+async def script(engine: Engine) -> AsyncIterator[Script]:
+    """Start a publishing process, and end it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.processes.publishing"),
+        env=environment(engine),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=16 * 1024 * 1024,
+    )
+    try:
+        yield Script(process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        async with asyncio.timeout(PATIENCE):
+            await process.wait()

@@ -1,0 +1,12 @@
+"""As little Django as groups need; what starts the process says which backend and database."""
+
+import json
+import os
+
+SECRET_KEY = "not a secret: this project only ever runs inside the test suite"
+ALLOWED_HOSTS = ["127.0.0.1"]
+ROOT_URLCONF = "tests.processes.urls"
+MIDDLEWARE: list[str] = []
+DATABASES = {"default": json.loads(os.environ["PROCESSES_DATABASE"])}
+WSCONSUMER = {"GROUPS": json.loads(os.environ["PROCESSES_GROUPS"])}
+USE_TZ = True

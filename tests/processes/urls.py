@@ -1,0 +1,10 @@
+"""One path for members, and one for a view that broadcasts."""
+
+from django.urls import path
+
+from tests.processes import consumers, publishing
+
+urlpatterns = [
+    path("ws/", consumers.Member.as_view()),
+    path("publish/", publishing.publish),
+]
