@@ -49,6 +49,7 @@ class Member:
     """
 
     __slots__ = (
+        "_begin",
         "_farewell",
         "_is_direct",
         "_listener",
@@ -72,6 +73,7 @@ class Member:
         self.deliver: Callable[[Any], None] = _ignore
         self._farewell: asyncio.Task[None] | None = None
         self._send = connection.server_send
+        self._begin = cast("Callable[[Event], Coroutine[Any, Any, None]]", self._send)
         self._listener = listener
         self._is_direct = listener is None and completes_in_place(self._send)
         self._outbox = Outbox(
@@ -107,7 +109,7 @@ class Member:
 
     def _deliver_now(self, message: Message) -> None:
         """Begin to send; most servers are done with it at once, without a task of its own."""
-        sending = cast("Coroutine[Any, Any, None]", self._send(message.event))
+        sending = self._begin(message.event)
         try:
             waits_for = sending.send(None)
         except StopIteration:
