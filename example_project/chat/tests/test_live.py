@@ -273,7 +273,7 @@ def test_a_new_room_appears(ada: Visitor, bob: Visitor) -> None:
     bob.look_at_rooms()
     for name in names:
         ada.make_room(name)
-        bob.wait_until(lambda me, name=name: me.rooms[:1] == [name])  # type: ignore[misc]
+        bob.wait_until(lambda me, name=name: me.rooms[:1] == [name])  # type: ignore[misc]  # mypy can't infer a lambda with a default
     assert bob.rooms[:2] == names[::-1]
     bob.find(".rooms a").click()
     bob.wait_until(lambda me: me.find("h1").text == names[-1])
@@ -346,4 +346,4 @@ def test_the_browser_complains_of_nothing(ada: Visitor, room: str) -> None:
     ada.browser.get_log("browser")  # type: ignore[no-untyped-call]  # what other tests left there
     ada.look_at_rooms()
     ada.enter(room)
-    assert ada.browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+    assert ada.browser.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium's
