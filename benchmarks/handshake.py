@@ -44,7 +44,7 @@ from benchmarks.rounds import (
     take_turns,
 )
 from wsconsumer import WebsocketConsumer
-from wsconsumer.dispatcher import WebsocketDispatcher
+from wsconsumer.handshake.dispatcher import WebsocketDispatcher
 
 if TYPE_CHECKING:
     import argparse

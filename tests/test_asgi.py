@@ -13,7 +13,7 @@ from django.urls import path
 
 from tests.fakes import ACCEPT, CONNECT, Wire, close, disconnect, run, scope
 from wsconsumer import WebsocketConsumer, asgi, connection
-from wsconsumer.asgi import Websockets, get_asgi_application
+from wsconsumer.asgi import RunningApplications, get_asgi_application
 
 if TYPE_CHECKING:
     from wsconsumer.protocol import Application
@@ -138,7 +138,7 @@ async def test_shutdown_ends_what_runs() -> None:
 
 async def test_shutdown_lets_what_ends_by_itself() -> None:
     """A websocket whose disconnect event is on its way is not cancelled."""
-    websockets = Websockets(Recorder.as_asgi())
+    websockets = RunningApplications(Recorder.as_asgi())
     served = await Served.begin(websockets)
     ending = asyncio.create_task(websockets.end())
     await turns()
@@ -151,8 +151,8 @@ async def test_shutdown_lets_what_ends_by_itself() -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_shutdown_leaves_other_applications_alone() -> None:
     """Each application ends its own websockets, and has nothing to wait for without any."""
-    served = await Served.begin(Websockets(Recorder.as_asgi()))
-    await Websockets(Recorder.as_asgi()).end()
+    served = await Served.begin(RunningApplications(Recorder.as_asgi()))
+    await RunningApplications(Recorder.as_asgi()).end()
     await turns()
     assert Recorder.log == []
     served.wire.put(disconnect())
@@ -162,7 +162,7 @@ async def test_shutdown_leaves_other_applications_alone() -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_shutdown_leaves_other_event_loops_alone() -> None:
     """The websockets of another thread's event loop are that loop's own to end."""
-    websockets = Websockets(Recorder.as_asgi())
+    websockets = RunningApplications(Recorder.as_asgi())
     began, ended = threading.Event(), threading.Event()
 
     async def elsewhere() -> None:
@@ -184,7 +184,7 @@ async def test_shutdown_leaves_other_event_loops_alone() -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_shutdown_cancels_nobody_twice() -> None:
     """What the server has cancelled already is waited for, its disconnect() not interrupted."""
-    websockets = Websockets(Lingering.as_asgi())
+    websockets = RunningApplications(Lingering.as_asgi())
     served = await Served.begin(websockets)
     served.task.cancel()
     await turns()
@@ -199,7 +199,7 @@ async def test_shutdown_cancels_nobody_twice() -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_a_server_that_cancels_too() -> None:
     """A cancellation that is not ours alone goes on to the server."""
-    websockets = Websockets(Lingering.as_asgi())
+    websockets = RunningApplications(Lingering.as_asgi())
     served = await Served.begin(websockets)
     ending = asyncio.create_task(websockets.end())
     while not Recorder.log:
@@ -216,7 +216,7 @@ async def test_shutdown_is_bounded(
 ) -> None:
     """A disconnect() that does not end is left behind, and the log says so."""
     monkeypatch.setattr(asgi, "SHUTDOWN_TIMEOUT", 0)
-    websockets = Websockets(Lingering.as_asgi())
+    websockets = RunningApplications(Lingering.as_asgi())
     served = await Served.begin(websockets)
     await websockets.end()
     assert caplog.messages == ["1 websockets did not end before the server."]
@@ -228,7 +228,7 @@ async def test_shutdown_is_bounded(
 async def test_a_task_that_cannot_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A websocket without a task of its own is served all the same."""
     monkeypatch.setattr(asgi, "current_task", lambda: None)
-    websockets = Websockets(Recorder.as_asgi())
+    websockets = RunningApplications(Recorder.as_asgi())
     served = await Served.begin(websockets)
     await websockets.end()
     served.wire.put(disconnect())

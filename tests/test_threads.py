@@ -20,8 +20,8 @@ from django.urls import path
 from tests.engines import drop_lanes
 from tests.fakes import ACCEPT, CONNECT, Wire, disconnect, run, scope, sent, text
 from wsconsumer import WebsocketConsumer, threads
-from wsconsumer.connection import Connection
-from wsconsumer.dispatcher import WebsocketDispatcher
+from wsconsumer.connection.connection import Connection
+from wsconsumer.handshake.dispatcher import WebsocketDispatcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -10,8 +10,8 @@ from .exceptions import (
     WsconsumerError,
 )
 from .groups import abroadcast, broadcast
+from .handshake.views import asgi_view
 from .protocol import CloseCode, ConnectionState
-from .view import asgi_view
 
 __all__ = [
     "BackendError",

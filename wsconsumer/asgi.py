@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.core.asgi import get_asgi_application as get_http_application
 
-from .dispatcher import WebsocketDispatcher
 from .groups.hub import close_hub
+from .handshake.dispatcher import WebsocketDispatcher
 from .servers import current_task
 
 if TYPE_CHECKING:
     from .protocol import Application, Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
+__all__ = ["WebsocketDispatcher", "get_asgi_application"]
+
+logger = logging.getLogger("wsconsumer.server")
 
 GRACE: Final = 0.5
 """Seconds that websockets have to end by themselves, once the server shuts down."""
@@ -29,7 +31,7 @@ SHUTDOWN_TIMEOUT: Final = 5.0
 def get_asgi_application() -> Application:
     """Return the ASGI application of the project; the twin of ``django.core.asgi``'s."""
     http: Any = get_http_application()
-    websockets = Websockets(WebsocketDispatcher())
+    websockets = RunningApplications(WebsocketDispatcher())
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -47,7 +49,7 @@ def get_asgi_application() -> Application:
     return application
 
 
-async def lifespan(receive: Receive, send: Send, websockets: Websockets) -> None:
+async def lifespan(receive: Receive, send: Send, websockets: RunningApplications) -> None:
     """Answer the server's startup and shutdown events, the latter when all websockets ended."""
     while (event := await receive())["type"] != "lifespan.shutdown":
         await send({"type": f"{event['type']}.complete"})
@@ -56,7 +58,7 @@ async def lifespan(receive: Receive, send: Send, websockets: Websockets) -> None
     await send({"type": "lifespan.shutdown.complete"})
 
 
-class Websockets:
+class RunningApplications:
     """
     An application, and the tasks that are running it.
 

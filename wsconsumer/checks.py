@@ -16,9 +16,9 @@ from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
 
 from . import conf
-from .groups.configured import MEMORY, make_backend
-from .routes import all_routes, websocket_routes
-from .view import ConsumerView
+from .groups.loading import MEMORY, make_backend
+from .handshake.routes import all_routes, websocket_routes
+from .handshake.views import ConsumerView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, Final, final
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import Http404
 
-from .connection import STOP_TIMEOUT, Connection
+from .connection.connection import STOP_TIMEOUT, Connection
+from .connection.monitor import monitor
 from .counters import counters
 from .exceptions import ConnectionClosed, InvalidState, WsconsumerError
 from .failures import report
-from .groups.body import Broadcast, encode_json
+from .groups.envelope import Broadcast, encode_json
 from .groups.hub import hub, new_token, refuse
+from .groups.member import Member
+from .handshake.views import ConsumerView
 from .hooks import check_hooks
 from .limits import Limits, check_limits
-from .member import Member
 from .protocol import CloseCode, ConnectionState, RawHeaders, empty_message
-from .servers import is_cancelled, mend
-from .view import ConsumerView
-from .watchman import watchman
+from .servers import adapt, is_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from .protocol import Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("wsconsumer.consumer")
 
 _OPEN: Final = ConnectionState.OPEN
 
@@ -240,12 +240,12 @@ class WebsocketConsumer(Limits, ConsumerView):
     @final
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection from ``websocket.connect`` to the end."""
-        scope, receive, send = mend(scope, receive, send)
+        scope, receive, send = adapt(scope, receive, send)
         self.scope = scope
         self._connection = connection = Connection(type(self).__name__, scope, receive, send)
         self._member = None
         self._spawned = set()
-        keeper = watchman()
+        keeper = monitor()
         keeper.watch(connection)
         try:
             await self._live()

@@ -11,7 +11,7 @@ from django.core.signals import got_request_exception
 from .counters import counters
 
 if TYPE_CHECKING:
-    from .view import ConsumerView
+    from .handshake.views import ConsumerView
 
 logger = logging.getLogger("wsconsumer.consumer")
 

@@ -1,4 +1,4 @@
-"""What a server cannot do, and no adapter of ours can mend: the one table of known limits.
+"""What a server cannot do, and no adapter of ours can adapt: the one table of known limits.
 
 A row says that a scenario fails on a server, and why. It is a claim under test: the scenario runs
 all the same, and when it passes, or fails in another way, the suite fails until the row is gone.

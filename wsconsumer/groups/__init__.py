@@ -5,6 +5,6 @@ Read ``hub.py`` first: who is in which group in this process, and fan-out. ``bas
 contract of what carries between processes.
 """
 
-from .broadcasting import abroadcast, broadcast
+from .api import abroadcast, broadcast
 
 __all__ = ["abroadcast", "broadcast"]

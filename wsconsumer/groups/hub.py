@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..counters import counters
 from ..exceptions import TooManyGroups
 from ..loops import PerLoop
-from .body import Broadcast, encode
-from .configured import make_backend
+from .envelope import Broadcast, encode
+from .listeners import tell
+from .loading import make_backend
 from .names import check_group
-from .taps import tell
 
 if TYPE_CHECKING:
-    from ..member import Member
     from .base import Backend
+    from .member import Member
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("wsconsumer.groups")
 
 CHUNK: Final = 512
 """Deliveries that are made in one turn of the event loop, before others get theirs."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .base import Deliver
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("wsconsumer.groups")
 
 _lock = threading.Lock()
 _started: dict[MemoryBackend, None] = {}

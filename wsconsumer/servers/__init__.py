@@ -1,7 +1,7 @@
 """
-What each ASGI server leaves out, mended in one place.
+What each ASGI server leaves out, adapted in one place.
 
-``mend()`` looks at what ``send`` is; no server is ever imported or required here. A server that
+``adapt()`` looks at what ``send`` is; no server is ever imported or required here. A server that
 does all that ASGI says needs no module of its own.
 """
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 _IN_PLACE: Final = frozenset({"hypercorn", "uvicorn", __name__.partition(".")[0]})
 
 
-def mend(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
+def adapt(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
     """Return the same connection, speaking all of ASGI as far as its server can be taught to."""
     if isinstance(send, partial) and _package(send.func) == "daphne":
         from . import daphne
 
-        return daphne.mend(scope, receive, send)
+        return daphne.adapt(scope, receive, send)
     if _package(type(getattr(send, "__self__", None))) == "granian":
         from . import granian
 
-        return granian.mend(scope, receive, send)
+        return granian.adapt(scope, receive, send)
     return scope, receive, send
 
 

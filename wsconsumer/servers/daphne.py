@@ -1,5 +1,5 @@
 """
-Daphne, mended: flow control both ways, any close code and its reason, empty messages, accept
+Daphne, adapted: flow control both ways, any close code and its reason, empty messages, accept
 headers, denial responses, the client's close reason, the scheme, and a farewell on SIGTERM.
 
 Daphne 4.2 leaves these out between ASGI and autobahn, which can do them. Its ``send`` is
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..protocol import Event, Header, Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("wsconsumer.server")
 
 MAX_EVENTS: Final = 32
 MAX_SIZE: Final = 64 * 1024
@@ -50,7 +50,7 @@ Autobahn drops it after one, and its timers run up to a second early.
 """
 
 
-def mend(scope: Scope, receive: Receive, send: partial[Any]) -> tuple[Scope, Receive, Send]:
+def adapt(scope: Scope, receive: Receive, send: partial[Any]) -> tuple[Scope, Receive, Send]:
     """Return the connection with what daphne leaves out, if ``send`` is what daphne makes today."""
     server = getattr(send.func, "__self__", None)
     protocol = send.args[0] if send.args else None
@@ -63,14 +63,14 @@ def mend(scope: Scope, receive: Receive, send: partial[Any]) -> tuple[Scope, Rec
         return scope, receive, send
     end_with_the_server(asyncio.current_task())
     extensions = {**(scope.get("extensions") or {}), "websocket.http.response": {}}
-    mended = {**scope, "scheme": _scheme(protocol), "extensions": extensions}
+    adapted = {**scope, "scheme": _scheme(protocol), "extensions": extensions}
     inflow = Inflow(receive, protocol)
-    return mended, inflow.receive, DaphneSend(server, protocol, inflow)
+    return adapted, inflow.receive, DaphneSend(server, protocol, inflow)
 
 
 @cache
 def explain_fallback(expectation: str) -> None:
-    logger.warning("This daphne can't be mended: expected %s", expectation)
+    logger.warning("This daphne can't be adapted: expected %s", expectation)
 
 
 def _scheme(protocol: WebSocketProtocol) -> str:

@@ -1,5 +1,5 @@
 """
-Granian, mended: a close by another task than the one that waits for a message.
+Granian, adapted: a close by another task than the one that waits for a message.
 
 Granian 2.8 sends a close frame only when no ``receive()`` is pending, since its close takes the
 half of the socket that the ``receive()`` holds. So the close calls the pending one off, and
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from ..protocol import Event, Receive, Scope, Send
 
 
-def mend(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
+def adapt(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
     """Return the connection with a close that waits for no message, if granian is as we know it."""
     protocol = type(getattr(send, "__self__", None))
     known = ("granian._granian", "ASGIWebsocketProtocol")
     if (protocol.__module__, protocol.__qualname__) != known or current_task() is None:
         return scope, receive, send
-    mended = GranianConnection(receive, send)
-    return scope, mended.receive, mended.send
+    adapted = GranianConnection(receive, send)
+    return scope, adapted.receive, adapted.send
 
 
 class GranianConnection:

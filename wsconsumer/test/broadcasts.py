@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..groups.taps import tap
+from ..groups.listeners import tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.http.request import HttpHeaders
 from django.test import AsyncClient
 
-from ..dispatcher import WebsocketDispatcher
+from ..handshake.dispatcher import WebsocketDispatcher
 from .database import shared_database
 from .websocket import connect
 

@@ -27,7 +27,7 @@ DIALECTS: Final = {
         Dialect("asgi"),
         Dialect("daphne"),  # as servers/daphne.py mends it
         Dialect(
-            "daphne-unmended",  # as it is behind another application's send()
+            "daphne-unadapted",  # as it is behind another application's send()
             denial_response=False,
             accept_headers=False,
             disconnect_keys=("code",),

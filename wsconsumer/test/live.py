@@ -22,7 +22,7 @@ from django.db import connections
 from django.test import TransactionTestCase, modify_settings
 from django.utils.functional import classproperty
 
-from ..asgi import Websockets, get_asgi_application
+from ..asgi import RunningApplications, get_asgi_application
 from ..threads import close_lanes
 from .database import PATIENCE, Assistant
 
@@ -84,7 +84,7 @@ class LiveServer:
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
-        self._application = Websockets(self._serve)
+        self._application = RunningApplications(self._serve)
         self._project = get_live_application()
         self._port = daphne().listen(host, port, self._application)
         # As with Django's live server, a database in memory is used through the test's connections.
@@ -169,7 +169,7 @@ class Daphne:
         atexit.register(thread.join, PATIENCE)
         atexit.register(_reactor().callFromThread, _reactor().stop)
 
-    def listen(self, host: str, port: int, application: Websockets) -> Port:
+    def listen(self, host: str, port: int, application: RunningApplications) -> Port:
         """Serve an application on another port; the last one that came serves all of them."""
         self._application = application
         return Port(host, port, self._server.http_factory, application)
@@ -181,7 +181,9 @@ class Daphne:
 class Port:
     """A port of daphne's, and the connections that came through it."""
 
-    def __init__(self, host: str, port: int, factory: Any, application: Websockets) -> None:
+    def __init__(
+        self, host: str, port: int, factory: Any, application: RunningApplications
+    ) -> None:
         from twisted.protocols import policies
 
         known: Any = policies  # without types

@@ -36,7 +36,7 @@ def make_scope(
         "subprotocols": list(subprotocols),
     }
     scope["scheme"] = "wss" if secure else "ws"
-    if server == "daphne-unmended":
+    if server == "daphne-unadapted":
         del scope["scheme"]
     if not server.startswith("daphne"):  # which leaves these out
         scope |= {"http_version": "1.1", "extensions": {}}

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from django.apps import apps
 from django.core.signals import got_request_exception
 
+from ..handshake.views import websocket_application
 from ..protocol import CloseCode, check_close
-from ..view import websocket_application
 from .clock import advance, turns
 from .database import shared_database
 from .dialects import DIALECTS

@@ -259,7 +259,7 @@ def test_text_is_never_html(ada: Visitor, bob: Visitor, room: str) -> None:
 
 
 def test_a_message_that_is_too_long(ada: Visitor, bob: Visitor, room: str) -> None:
-    """The sender is told, and gets the text back to mend it; the other sees nothing of it."""
+    """The sender is told, and gets the text back to adapt it; the other sees nothing of it."""
     ada.say("x" * 501)
     ada.wait_until(lambda me: "at most 500 characters" in me.error)
     ada.say(Keys.BACKSPACE)

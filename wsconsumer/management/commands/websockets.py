@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand
 
-from wsconsumer.routes import Route, websocket_routes
+from wsconsumer.handshake.routes import Route, websocket_routes
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

@@ -1,0 +1,305 @@
+"""``monitor.py``: what happens while a hook runs long. The tests tick; no clock is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+import pytest
+
+from tests.fakes import ACCEPT, CONNECT, Wire, close, disconnect, scope, sent, text
+from wsconsumer import ConnectionClosed, WebsocketConsumer
+from wsconsumer.connection import connection, monitor
+from wsconsumer.connection.monitor import MAX_EVENTS
+from wsconsumer.counters import counters
+
+
+class Slow(WebsocketConsumer):
+    """Says "started" in receive(), and goes on when it is told to."""
+
+    log: list[Any] = []  # noqa: RUF012  # each test gives its own
+    go_on: asyncio.Event
+
+    async def receive(self, data: str | bytes) -> None:
+        self.log.append(data)
+        if data == "slow":
+            await self.send("started")
+            await self.go_on.wait()
+            await self.send("finished")
+
+    async def disconnect(self, code: int, reason: str) -> None:
+        self.log.append((code, reason))
+
+
+class Run:
+    """A consumer at work, and what it noted."""
+
+    def __init__(self, consumer: type[Slow], *events: dict[str, Any], wire: Wire | None = None):
+        self.wire = wire or Wire()
+        self.wire.put(CONNECT, *events)
+        self.log: list[Any] = []
+        self.go_on = asyncio.Event()
+        consumer.go_on = self.go_on
+        application = consumer.as_asgi(log=self.log)
+        self.task = asyncio.create_task(application(scope(), self.wire.receive, self.wire.send))
+
+    async def started(self) -> None:
+        """Wait until the slow hook runs."""
+        await self.wire.until_sent(2)
+
+    async def finished(self) -> None:
+        async with asyncio.timeout(5):
+            await self.task
+
+
+async def tick(times: int = 2) -> None:
+    """Let the monitor look, and let what he starts run."""
+    for _ in range(times):
+        monitor.monitor().tick()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+async def test_a_client_that_leaves_during_a_hook(caplog: pytest.LogCaptureFixture) -> None:
+    """The hook is cancelled, disconnect() gets the client's code, and the log says so."""
+    caplog.set_level(logging.INFO, "wsconsumer")
+    run = Run(Slow, text("slow"))
+    await run.started()
+    run.wire.put(disconnect(1001, "away"))
+    await tick()
+    await run.finished()
+    assert run.log == ["slow", (1001, "away")]
+    assert run.wire.sent == [ACCEPT, sent("started")]
+    assert counters["hook_interrupted"] == 1
+    assert caplog.messages == ["receive on / was cancelled: the client has left."]
+    assert run.task.cancelling() == 0
+
+
+def test_two_looks_take_less_than_a_second() -> None:
+    """What the documents promise: a client that leaves is noticed within a second."""
+    assert 2 * monitor.TICK < 1
+
+
+async def test_one_look_is_not_enough() -> None:
+    """A hook that was not yet running at the last tick is left alone."""
+    run = Run(Slow, text("slow"), disconnect())
+    await run.started()
+    await tick(1)
+    assert len(run.wire.inbox) == 1
+    run.go_on.set()
+    await run.finished()
+    assert run.wire.sent == [ACCEPT, sent("started"), sent("finished")]
+
+
+async def test_quick_hooks_are_never_watched() -> None:
+    """While the loop waits for a message, a tick changes nothing."""
+    run = Run(Slow, text("quick"))
+    await tick(3)
+    run.wire.put(text("quick too"))
+    await tick(3)
+    run.wire.put(disconnect())
+    await run.finished()
+    assert run.log == ["quick", "quick too", (1001, "")]
+
+
+async def test_a_hook_of_each_tick() -> None:
+    """Another hook at the next tick is another hook."""
+    run = Run(Slow, text("slow"))
+    await run.started()
+    await tick(1)
+    run.go_on.set()
+    await run.wire.until_sent(3)
+    run.go_on.clear()
+    run.wire.put(text("slow"))
+    await run.wire.until_sent(4)
+    await tick(1)
+    run.wire.put(disconnect())
+    assert len(run.wire.inbox) == 1
+    run.go_on.set()
+    await run.finished()
+    assert counters["hook_interrupted"] == 0
+
+
+async def test_messages_read_ahead_are_handled_in_order() -> None:
+    """What is read while a hook runs waits for its turn, and what comes later waits behind it."""
+    run = Run(Slow, text("slow"), text("a"), text("b"))
+    await run.started()
+    await tick()
+    assert len(run.wire.inbox) == 0
+    run.wire.put(text("c"))
+    await tick()
+    run.go_on.set()
+    await run.wire.until_sent(3)
+    run.wire.put(text("d"), {"type": "websocket.receive", "bytes": b"e"}, disconnect())
+    await run.finished()
+    assert run.log == ["slow", "a", "b", "c", "d", b"e", (1001, "")]
+
+
+async def test_a_second_slow_hook_is_watched_again() -> None:
+    """After what was read ahead is handed out, the next long hook is watched like the first."""
+    run = Run(Slow, text("slow"))
+    await run.started()
+    await tick()
+    run.go_on.set()
+    await run.wire.until_sent(3)
+    run.go_on.clear()
+    run.wire.put(text("quick"), text("slow"))
+    await run.wire.until_sent(4)
+    run.wire.put(disconnect())
+    await tick()
+    await run.finished()
+    assert run.log == ["slow", "quick", "slow", (1001, "")]
+    assert counters["hook_interrupted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "read"), [("x", MAX_EVENTS), ("x" * 32 * 1024, 2)], ids=["events", "size"]
+)
+async def test_reading_ahead_is_bounded(message: str, read: int) -> None:
+    """A client that floods a slow hook is not read without limit."""
+    run = Run(Slow, text("slow"), *[text(message)] * 100)
+    await run.started()
+    await tick(100)
+    assert 100 - len(run.wire.inbox) == read
+    run.go_on.set()
+    run.wire.put(disconnect())
+    await run.finished()
+    assert len(run.log) == 102
+
+
+async def test_messages_behind_a_cancelled_hook_are_counted() -> None:
+    """Messages of a client that has left are dropped with a count, like those after a close."""
+    run = Run(Slow, text("slow"), text("a"), text("b"), disconnect())
+    await run.started()
+    await tick()
+    await run.finished()
+    assert run.log == ["slow", (1001, "")]
+    assert counters["message_dropped"] == 2
+
+
+async def test_a_client_that_leaves_during_connect() -> None:
+    """A slow connect() is cancelled too; nothing was accepted, so there is no disconnect()."""
+    entered = asyncio.Event()
+
+    class SlowConnect(Slow):
+        async def connect(self) -> None:
+            entered.set()
+            await self.go_on.wait()
+
+    run = Run(SlowConnect)
+    await entered.wait()
+    run.wire.put(disconnect())
+    await tick()
+    await run.finished()
+    assert (run.wire.sent, run.log) == ([], [])
+    assert counters["hook_interrupted"] == 1
+
+
+async def test_a_hook_that_swallows_its_cancellation() -> None:
+    """It may finish, its sends raise ConnectionClosed, and the task counts as not cancelled."""
+
+    class Swallowing(Slow):
+        async def receive(self, data: str | bytes) -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await super().receive(data)
+            with pytest.raises(ConnectionClosed):
+                await self.send("anyone?")
+            self.log.append("finished")
+
+    run = Run(Swallowing, text("slow"))
+    await run.started()
+    run.wire.put(disconnect())
+    await tick()
+    await run.finished()
+    assert run.log == ["slow", "finished", (1001, "")]
+    assert run.task.cancelling() == 0
+
+
+async def test_a_hook_that_closed_is_not_cancelled() -> None:
+    """After our own close() the client's answer is no news, and the hook may go on."""
+
+    class Closing(Slow):
+        async def receive(self, data: str | bytes) -> None:
+            await self.close(4000)
+            await self.go_on.wait()
+            self.log.append("finished")
+
+    run = Run(Closing, text("slow"))
+    await run.wire.until_sent(2)
+    run.wire.put(disconnect(4000))
+    await tick()
+    run.go_on.set()
+    await run.finished()
+    assert run.wire.sent == [ACCEPT, close(4000)]
+    assert run.log == ["finished", (4000, "")]
+
+
+async def test_cancellation_of_a_watched_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that stops while a hook is watched gets its cancellation, and nothing is left."""
+    monkeypatch.setattr(connection, "STOP_TIMEOUT", 0)
+    run = Run(Slow, text("slow"))
+    await run.started()
+    await tick()
+    run.task.cancel()
+    await asyncio.wait([run.task])
+    assert run.task.cancelled()
+    assert run.log == ["slow", (1012, "")]
+
+
+async def test_cancellation_and_a_client_that_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the server stops in the moment in which the client leaves, the server's word counts."""
+    monkeypatch.setattr(connection, "STOP_TIMEOUT", 0)
+    run = Run(Slow, text("slow"))
+    await run.started()
+    monitor.monitor().tick()
+    run.wire.put(disconnect())
+    monitor.monitor().tick()
+    asyncio.get_running_loop().call_soon(run.task.cancel)
+    await asyncio.wait([run.task])
+    assert run.task.cancelled()
+    assert run.log[-1][0] in {1006, 1001}
+
+
+async def test_a_server_whose_receive_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the server's receive is raised where it would have been without us."""
+    monkeypatch.setattr(connection, "STOP_TIMEOUT", 0)
+
+    class Broken(Wire):
+        async def receive(self) -> dict[str, Any]:
+            event = await super().receive()
+            if event["type"] == "broken":
+                raise RuntimeError("the server broke")
+            return event
+
+    run = Run(Slow, text("slow"), {"type": "broken"}, wire=Broken())
+    await run.started()
+    await tick()
+    run.go_on.set()
+    with pytest.raises(RuntimeError, match="the server broke"):
+        await run.finished()
+    assert run.log == ["slow", (1011, "")]
+
+
+async def test_the_watchman_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ticker runs by itself while there are connections, and not without."""
+    monkeypatch.setattr(monitor, "TICK", 0)
+    run = Run(Slow, text("slow"))
+    await run.started()
+    run.wire.put(disconnect())
+    await run.finished()
+    assert run.log == ["slow", (1001, "")]
+    loop = asyncio.get_running_loop()
+    assert not [handle for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]  # noqa: SLF001  # no other way to see it
+
+
+async def test_one_watchman_for_all() -> None:
+    """Connections of one loop share the monitor; one that ends leaves the others watched."""
+    first, second = Run(Slow, text("slow")), Run(Slow, text("quick"), disconnect())
+    await second.finished()
+    await first.started()
+    first.wire.put(disconnect())
+    await tick()
+    await first.finished()
+    assert first.log == ["slow", (1001, "")]

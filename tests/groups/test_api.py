@@ -1,0 +1,175 @@
+"""``groups/api.py`` and ``loading.py``: groups from outside of consumers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.db import transaction
+from django.test import override_settings
+
+from wsconsumer import BackendError, WebsocketConsumer, abroadcast, broadcast
+from wsconsumer.counters import counters
+from wsconsumer.groups import loading
+from wsconsumer.groups.memory import MemoryBackend
+from wsconsumer.test import captured_broadcasts, connect
+
+
+class News(WebsocketConsumer):
+    async def connect(self) -> None:
+        await self.join("news")
+
+
+def count() -> None:
+    for number in range(5):
+        broadcast("news", number)
+
+
+async def test_from_a_thread() -> None:
+    """``broadcast()`` on any thread reaches the members, in the order of the calls."""
+    async with connect(News) as ws:
+        await asyncio.to_thread(count)
+        assert [await ws.receive_json() for _ in range(5)] == list(range(5))
+
+
+async def test_threads_and_the_loop_in_order() -> None:
+    """One publisher that changes between thread and loop keeps its order."""
+    async with connect(News) as ws:
+        for number in range(0, 20, 2):
+            await asyncio.to_thread(broadcast, "news", number)
+            await abroadcast("news", number + 1)
+        assert [await ws.receive_json() for _ in range(20)] == list(range(20))
+
+
+async def test_not_in_a_loop() -> None:
+    """Where an event loop runs, the error says what to write."""
+    with pytest.raises(SynchronousOnlyOperation, match=r"Write `await abroadcast\(\.\.\.\)`"):
+        broadcast("news", "hello")
+
+
+@pytest.mark.parametrize(
+    ("group", "data", "error"), [("", "x", ValueError), ("news", object(), TypeError)]
+)
+async def test_mistakes_are_told_at_once(group: str, data: Any, error: type[Exception]) -> None:
+    """What can't be sent is an error for the caller, in all three ways."""
+    for call in (
+        lambda: asyncio.to_thread(broadcast, group, data),
+        lambda: asyncio.to_thread(broadcast, group, data, on_commit=True),
+        lambda: abroadcast(group, data),
+    ):
+        with captured_broadcasts() as broadcasts, pytest.raises(error):
+            await call()
+        assert broadcasts == []
+
+
+async def test_captured() -> None:
+    """The kit sees what is broadcast, with members and without, from consumers and outside."""
+
+    class Speaks(News):
+        async def receive(self, data: str | bytes) -> None:
+            await self.broadcast("other", data)
+
+    with captured_broadcasts() as broadcasts:
+        await abroadcast("news", 1)
+        async with connect(Speaks) as ws:
+            await ws.send("two")
+            await ws.settle()
+            await abroadcast("nobody's", 3)
+    assert broadcasts == [("news", 1), ("other", "two"), ("nobody's", 3)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_on_commit() -> None:
+    """It waits for the commit; what is rolled back is not broadcast."""
+    with captured_broadcasts() as broadcasts:
+        with transaction.atomic():
+            broadcast("news", 1, on_commit=True)
+            assert broadcasts == []
+        assert broadcasts == [("news", 1)]
+        with suppress(KeyError), transaction.atomic():
+            broadcast("news", 2, on_commit=True)
+            raise KeyError
+        broadcast("news", 3, on_commit=True)
+    assert broadcasts == [("news", 1), ("news", 3)]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_on_commit_from_async_code() -> None:
+    """``abroadcast`` asks the thread that the transaction belongs to."""
+    with captured_broadcasts() as broadcasts:
+        await abroadcast("news", 1, on_commit=True)
+    assert broadcasts == [("news", 1)]
+
+
+class Away(MemoryBackend):
+    """An engine that takes nothing."""
+
+    def publish_sync(self, group: str, body: bytes) -> None:
+        raise BackendError("away")
+
+
+@pytest.mark.django_db(transaction=True)
+@override_settings(WSCONSUMER={"GROUPS": {"BACKEND": f"{__name__}.Away"}})
+def test_an_engine_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    """Who can act gets the error; after a commit it is logged and counted."""
+    with pytest.raises(BackendError, match="away"):
+        broadcast("news", 1)
+    before = counters["broadcast_failed"]
+    broadcast("news", 1, on_commit=True)
+    assert counters["broadcast_failed"] == before + 1
+    assert "A broadcast to 'news' after the commit was lost." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("groups", "text"),
+    [
+        ({"BACKEND": "no.such.Backend"}, "names the backend 'no.such.Backend', which can't be"),
+        ({"BACKEND": "wsconsumer.conf.get"}, "as the backend, which is no subclass of"),
+        ({"BACKEND": f"{__name__}.News"}, "which is no subclass of wsconsumer.groups.base.Backend"),
+        ({"LOCATION": "redis://"}, "the memory backend, which takes no LOCATION"),
+        ({"OPTIONS": {"A": 1}}, "takes no LOCATION and no OPTIONS, got '' and {'A': 1}"),
+        ({"BACKENDS": "x"}, "WSCONSUMER['GROUPS'] must be a dict with BACKEND"),
+        ("redis://", "WSCONSUMER['GROUPS'] must be a dict with BACKEND"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_configuration_mistakes(groups: Any, text: str) -> None:
+    """A wrong ``GROUPS`` raises where it is first used."""
+    with (
+        override_settings(WSCONSUMER={"GROUPS": groups}),
+        pytest.raises(ImproperlyConfigured) as caught,
+    ):
+        broadcast("news", "hello")
+    assert text in str(caught.value)
+
+
+def test_one_backend_per_process_is_kept() -> None:
+    """Threads that broadcast share one backend, until the settings change."""
+    first = loading.sync_backend()
+    assert loading.sync_backend() is first
+    with override_settings(WSCONSUMER={"GROUPS": {"PREFIX": "other"}}):
+        assert loading.sync_backend().prefix == "other"
+    assert loading.sync_backend().prefix == "wsconsumer"
+
+
+async def test_json_on_the_bus_that_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """A ``group_message`` is spared what can't be read; the connection stays."""
+    caplog.set_level(logging.INFO, "wsconsumer")
+
+    class Hears(News):
+        async def group_message(self, group: str, data: Any) -> None:
+            await self.send(f"{data}")
+
+    from wsconsumer.groups.hub import hub
+
+    before = counters["body_refused"]
+    async with connect(Hears) as ws:
+        await hub().deliver("news", b"\x13\x00{")
+        await abroadcast("news", "fine")
+        assert await ws.receive() == "fine"
+    assert counters["body_refused"] == before + 1
+    assert "Refused what came for the group 'news'" in caplog.text

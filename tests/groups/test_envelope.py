@@ -1,0 +1,110 @@
+"""``groups/body.py`` and ``names.py``: what travels, and under which names."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.utils.translation import gettext_lazy
+
+from wsconsumer.groups.envelope import Broadcast, encode, encode_json
+from wsconsumer.groups.names import check_group
+
+ID = uuid.UUID(int=1)
+
+
+@pytest.mark.parametrize(
+    ("data", "event", "received"),
+    [
+        ("", {"text": ""}, ""),
+        ("grüß Gott \0", {"text": "grüß Gott \0"}, "grüß Gott \0"),
+        (b"\x00\xff", {"bytes": b"\x00\xff"}, b"\x00\xff"),
+        (bytearray(b"ab"), {"bytes": b"ab"}, b"ab"),
+        (memoryview(b"ab"), {"bytes": b"ab"}, b"ab"),
+        ({"a": [1, None]}, {"text": '{"a":[1,null]}'}, {"a": [1, None]}),
+        (None, {"text": "null"}, None),
+        ((1, 2.5), {"text": "[1,2.5]"}, [1, 2.5]),
+        (ID, {"text": f'"{ID}"'}, str(ID)),
+        (dt.date(2026, 1, 2), {"text": '"2026-01-02"'}, "2026-01-02"),
+        (Decimal("1.10"), {"text": '"1.10"'}, "1.10"),
+        ([gettext_lazy("Hello")], {"text": '["Hello"]'}, ["Hello"]),
+    ],
+    ids=repr,
+)
+def test_there_and_back(data: Any, event: dict[str, Any], received: Any) -> None:
+    """Text is text, bytes are binary, and all else is JSON, to client and hook alike."""
+    broadcast = Broadcast.decode("g", encode(data, b"token"))
+    assert broadcast.event == {"type": "websocket.send", **event}
+    assert (broadcast.group, broadcast.token, broadcast.data) == ("g", b"token", received)
+    payload = event.get("bytes", event.get("text", "").encode())
+    assert broadcast.size == len(payload)
+
+
+def test_each_hook_gets_its_own() -> None:
+    """What one member does to JSON that it was given is nothing to the next."""
+    broadcast = Broadcast.decode("g", encode({"a": []}))
+    broadcast.data["a"].append(1)
+    assert broadcast.data == {"a": []}
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "text"),
+    [
+        (object(), TypeError, "JSON can say, got object: object is nothing that JSON has."),
+        ({(1, 2): 3}, TypeError, "got dict: tuple is nothing that JSON has"),
+        ("\ud800", ValueError, r"surrogates not allowed in '\\ud800'. Text on a websocket is"),
+        (["\ud800"], ValueError, r"surrogates not allowed in '\\ud800'"),
+    ],
+    ids=["object", "keys", "surrogate", "in JSON"],
+)
+def test_what_can_not_be_sent(data: Any, error: type[Exception], text: str) -> None:
+    """The sentence says what was expected and what came."""
+    with pytest.raises(error, match=text):
+        encode(data)
+
+
+def test_what_contains_itself() -> None:
+    """A structure without an end is refused too."""
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(TypeError, match="got list: "):
+        encode(endless)
+
+
+def test_json_for_one() -> None:
+    """The text that a client gets for JSON, when a hook sends it on."""
+    assert encode_json({"a": 1}) == '{"a":1}'
+
+
+def test_json_that_is_none() -> None:
+    """Broken JSON from the bus raises ValueError where it is read."""
+    broadcast = Broadcast.decode("g", b"\x13\x00{")
+    with pytest.raises(ValueError, match="truncated"):
+        _ = broadcast.data
+
+
+@pytest.mark.parametrize("name", ["a", "room.lobby", "a b", "{x}*?[]", "grüße", "🎉", "x" * 200])
+def test_names(name: str) -> None:
+    """Any printable text of 1 to 200 characters is a name."""
+    check_group(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "text"),
+    [
+        ("", ValueError, "A group's name has 1 to 200 printable characters, got ''. Make it of"),
+        ("x" * 201, ValueError, "1 to 200"),
+        ("a\nb", ValueError, r"got 'a\\nb'"),
+        ("\ud800", ValueError, "printable"),
+        (7, TypeError, "A group has a str for a name, got 7."),
+        (b"a", TypeError, "got b'a'"),
+    ],
+    ids=["empty", "long", "line break", "surrogate", "int", "bytes"],
+)
+def test_no_names(name: Any, error: type[Exception], text: str) -> None:
+    """Anything else is refused in a sentence."""
+    with pytest.raises(error, match=text):
+        check_group(name)

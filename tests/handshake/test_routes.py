@@ -1,0 +1,105 @@
+"""``routes.py`` and ``manage.py websockets``: what is served where."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.decorators import login_required, permission_required, user_passes_test
+from django.core.management import call_command
+from django.http import HttpResponse
+from django.test import override_settings
+from django.urls import include, path, re_path
+from django.views.decorators.cache import never_cache
+
+from wsconsumer import WebsocketConsumer, asgi_view
+
+
+class Chat(WebsocketConsumer):
+    """Nothing but a name."""
+
+
+class Application:
+    """An ASGI application that is an object."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class ByObject:
+    """A decorator that is a class."""
+
+    def __init__(self, view: Any) -> None:
+        functools.update_wrapper(self, view)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+inner = [
+    path("<slug:room>/", login_required(Chat.as_view()), name="room"),
+    re_path(r"^old/(?P<pk>\d+)/$", Chat.as_view()),
+]
+urlpatterns = [
+    path("", lambda request: HttpResponse()),
+    path("ws/", Chat.as_view(), name="plain"),
+    path("ws/rooms/", include((inner, "rooms"), namespace="lounge")),
+    path("ws/more/", include([path("app/", asgi_view(Application()))])),
+    path("ws/staff/", never_cache(permission_required("auth.view_user")(Chat.as_view()))),
+    path("ws/passes/", user_passes_test(bool)(Chat.as_view())),
+    path("ws/object/", ByObject(Chat.as_view())),
+]
+
+
+def websockets(*arguments: str) -> tuple[str, str]:
+    """Run the command; return what it wrote to stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    call_command("websockets", *arguments, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+@override_settings(ROOT_URLCONF=__name__)
+def test_the_table() -> None:
+    """A line a route: path, consumer, name with namespaces, decorators outermost first."""
+    table, errors = websockets()
+    assert errors == ""
+    assert [re.split(" {2,}", line) for line in table.splitlines()] == [
+        ["path", "application", "name", "decorators"],
+        ["/ws/", "tests.handshake.test_routes.Chat", "plain"],
+        [
+            "/ws/rooms/<slug:room>/",
+            "tests.handshake.test_routes.Chat",
+            "lounge:room",
+            "login_required",
+        ],
+        [r"/ws/rooms/old/(?P<pk>\d+)/$", "tests.handshake.test_routes.Chat"],
+        ["/ws/more/app/", "tests.handshake.test_routes.Application"],
+        ["/ws/staff/", "tests.handshake.test_routes.Chat", "never_cache, permission_required"],
+        ["/ws/passes/", "tests.handshake.test_routes.Chat", "user_passes_test"],
+        ["/ws/object/", "tests.handshake.test_routes.Chat", "ByObject"],
+    ]
+
+
+@override_settings(ROOT_URLCONF="tests.urls", WSCONSUMER={"URLCONF": __name__})
+def test_json() -> None:
+    """--json prints the same for programs, from the URLconf that websockets use."""
+    rows = json.loads(websockets("--json")[0])
+    assert len(rows) == 7
+    assert rows[1] == {
+        "path": "/ws/rooms/<slug:room>/",
+        "application": "tests.handshake.test_routes.Chat",
+        "name": "lounge:room",
+        "decorators": ["login_required"],
+    }
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["table", "json"])
+def test_no_routes(arguments: tuple[str, ...]) -> None:
+    """Without routes a person is told how to make one, and a program gets an empty list."""
+    out, err = websockets(*arguments)
+    if arguments:
+        assert json.loads(out) == []
+    else:
+        assert err == "No websocket routes. Map a consumer: path(..., X.as_view()).\n"

@@ -1,0 +1,270 @@
+"""
+What waits for one slow connection: a queue bounded in bytes, and the task that drains it.
+
+The task exists only while something waits. A message that is broadcast costs a connection nothing
+of this as long as its server takes messages at once. Read ``Member.deliver`` for who puts in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from contextvars import copy_context
+from types import coroutine
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from ..counters import counters
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
+
+    from ..limits import Limits
+    from ..protocol import ConnectionState
+
+logger = logging.getLogger("wsconsumer.groups")
+
+OVERHEAD: Final = 100
+"""Bytes that each message counts besides its own: what it costs to let it wait."""
+
+
+class Follower(Protocol):
+    """What goes along with a connection: its membership in groups, and what waits for it."""
+
+    def follow(self, state: ConnectionState) -> None:
+        """Take note that the connection moved to another state."""
+
+    async def flush(self) -> None:
+        """Return when all is sent that waits now."""
+
+    def look_after(self, now: float) -> None:
+        """Called now and then, with the seconds of a clock."""
+
+
+class Entry(NamedTuple):
+    """One thing that waits: its bytes, and who waits for it to be sent, if anybody does."""
+
+    item: Any
+    size: int
+    waiter: asyncio.Future[None] | None
+
+
+class Outbox:
+    """
+    A bounded queue before ``sink``, which is awaited with one item after the other, in the context
+    in which the outbox was made.
+
+    ``owner`` is the name that the log speaks of. ``on_full`` is called where the policy is to
+    close, ``on_error`` when the sink failed for a message that nobody waits for, ``on_idle`` when
+    nothing waits any more.
+    """
+
+    __slots__ = (
+        "_context",
+        "_entries",
+        "_limit",
+        "_on_error",
+        "_on_full",
+        "_on_idle",
+        "_owner",
+        "_policy",
+        "_sink",
+        "_stopped",
+        "_stuck_since",
+        "_task",
+        "_timeout",
+        "dropped",
+        "is_held",
+        "size",
+    )
+
+    def __init__(
+        self,
+        owner: str,
+        sink: Callable[[Any], Awaitable[None]],
+        limits: Limits,
+        *,
+        on_full: Callable[[], None],
+        on_error: Callable[[Exception], None],
+        on_idle: Callable[[], None],
+    ) -> None:
+        self.size = 0
+        self.dropped = 0
+        self.is_held = False
+        self._owner = owner
+        self._sink = sink
+        self._limit = limits.outbox_limit
+        self._policy = limits.outbox_policy
+        self._timeout = limits.send_timeout
+        self._on_full = on_full
+        self._on_error = on_error
+        self._on_idle = on_idle
+        self._entries: deque[Entry] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._context = copy_context()
+        self._stuck_since: float | None = None
+        self._stopped: Exception | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something waits or is being sent."""
+        return self._task is not None or bool(self._entries)
+
+    def put(self, item: Any, size: int) -> None:
+        """Let a message wait, if the policy finds room for it."""
+        size += OVERHEAD
+        if self.size + size <= self._limit or not self.is_busy or self._make_room(size):
+            self._append(Entry(item, size, None))
+
+    def put_first(self, sending: Coroutine[Any, Any, None], waits_for: Any, size: int) -> None:
+        """Take over a send that was begun by hand, and is not done; nothing else waits yet."""
+        self.size += size + OVERHEAD
+        self._start(finish(sending, waits_for), size + OVERHEAD)
+
+    def put_and_wait(self, item: Any) -> asyncio.Future[None]:
+        """
+        Let something wait for its turn, whatever the limit; return a future for when it was sent.
+
+        ``None`` is sent to nobody, and only waits for all that is before it.
+        """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._append(Entry(item, 0, waiter))
+        return waiter
+
+    def release(self) -> None:
+        """Begin to send what was held."""
+        self.is_held = False
+        if self._entries and self._task is None:
+            self._start()
+
+    def clear(self, error: Exception) -> None:
+        """Drop what waits, since the connection closes; those who wait for it get ``error``."""
+        lost = 0
+        for entry in self._entries:
+            self.size -= entry.size
+            lost += entry.waiter is None
+            _fail(entry.waiter, error)
+        self._entries.clear()
+        if lost:
+            counters["outbox_dropped"] += lost
+            logger.info("%s: %d broadcasts were not sent, it closes.", self._owner, lost)
+
+    async def stop(self, error: Exception) -> None:
+        """Break off what is being sent, likewise. Nothing may be put in afterwards."""
+        self._stopped = error
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self.dropped:
+            logger.info("%s: %d broadcasts were dropped in all.", self._owner, self.dropped)
+
+    def is_stuck(self, now: float) -> bool:
+        """
+        Tell whether the same message has been in the making for longer than ``send_timeout``.
+
+        To be asked now and then; ``now`` in seconds.
+        """
+        if self._task is None:
+            return False
+        if self._stuck_since is None:
+            self._stuck_since = now
+        return now - self._stuck_since > self._timeout
+
+    def _make_room(self, size: int) -> bool:
+        if self._policy == "close" and not self.is_held:
+            self._on_full()
+            return False
+        if self._policy == "drop_oldest" and size <= self._limit:
+            while self.size + size > self._limit and self._drop_oldest():
+                pass
+        if self.size + size <= self._limit:
+            return True
+        self._drop()
+        return False
+
+    def _drop(self) -> None:
+        counters["outbox_dropped"] += 1
+        self.dropped += 1
+        if self.dropped == 1:
+            logger.warning(
+                "%s: broadcasts to a slow client are dropped. At the end, the log says how many.",
+                self._owner,
+            )
+
+    def _drop_oldest(self) -> bool:
+        for index, entry in enumerate(self._entries):
+            if entry.waiter is None:
+                self.size -= entry.size
+                del self._entries[index]
+                self._drop()
+                return True
+        return False
+
+    def _append(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self.size += entry.size
+        if self._task is None and not self.is_held:
+            self._start()
+
+    def _start(self, first: Awaitable[None] | None = None, size: int = 0) -> None:
+        self._stuck_since = None
+        self._task = asyncio.create_task(self._drain(first, size), context=self._context)
+
+    async def _drain(self, first: Awaitable[None] | None, size: int) -> None:
+        try:
+            if first is not None:
+                await self._send(first, size, None)
+            while self._entries:
+                item, size, waiter = self._entries.popleft()
+                if waiter is None or not waiter.done():
+                    await self._send(None if item is None else self._sink(item), size, waiter)
+        finally:
+            self._task = None
+        self._on_idle()
+
+    async def _send(
+        self,
+        sending: Awaitable[None] | None,
+        size: int,
+        waiter: asyncio.Future[None] | None,
+    ) -> None:
+        try:
+            if sending is not None:
+                await sending
+        except Exception as error:
+            if waiter is None:
+                self._on_error(error)
+            _fail(waiter, error)
+        except asyncio.CancelledError:
+            _fail(waiter, self._stopped or asyncio.CancelledError())
+            raise
+        else:
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+        finally:
+            self.size -= size
+            self._stuck_since = None
+
+
+def _fail(waiter: asyncio.Future[None] | None, error: BaseException) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_exception(error)
+
+
+@coroutine
+def finish(sending: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """
+    Await the rest of a coroutine that was begun by hand with ``send(None)``.
+
+    ``waits_for`` is what it yielded then: to the task that awaits us it looks as if it did so now.
+    """
+    while True:
+        thrown: BaseException | None = None
+        try:
+            result = yield waits_for
+        except BaseException as error:
+            thrown = error
+        try:
+            waits_for = sending.send(result) if thrown is None else sending.throw(thrown)
+        except StopIteration:
+            return

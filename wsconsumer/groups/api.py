@@ -1,0 +1,85 @@
+"""
+``broadcast()`` and ``abroadcast()``: how all that is no consumer speaks to groups.
+
+Views, signals, tasks, management commands; any thread of any process that the backend reaches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import transaction
+
+from ..counters import counters
+from ..exceptions import BackendError
+from .envelope import encode
+from .hub import started_hub
+from .listeners import tell
+from .loading import sync_backend
+from .names import check_group
+
+logger = logging.getLogger("wsconsumer.groups")
+
+
+def broadcast(group: str, data: Any, *, on_commit: bool = False) -> None:
+    """
+    Send ``data`` to every member of a group, in every process that the backend reaches.
+
+    ``data``: ``str`` as text, ``bytes`` as binary, anything else as JSON, encoded now and once.
+    ``on_commit``: wait for the commit of the default database's transaction, and broadcast nothing
+    if it is rolled back; without a transaction, at once. What the engine does not take then is
+    logged, since it is too late for an error.
+
+    Delivery is at most once, and in order from one publisher to one group. Raises ``BackendError``
+    if the engine does not take it, ``TypeError`` or ``ValueError`` for what can't be sent, and
+    ``SynchronousOnlyOperation`` where an event loop runs: there it is ``abroadcast()``.
+    """
+    if _in_event_loop():
+        raise SynchronousOnlyOperation(
+            "broadcast() may wait for the engine behind the groups, and can't be called where an "
+            "event loop runs. Write `await abroadcast(...)`, or in a consumer "
+            "`await self.broadcast(...)`."
+        )
+    check_group(group)
+    body = encode(data)
+    if on_commit:
+        transaction.on_commit(partial(_publish_after_commit, group, data, body))
+    else:
+        _publish(group, data, body)
+
+
+async def abroadcast(group: str, data: Any, *, on_commit: bool = False) -> None:
+    """Do what ``broadcast()`` does, from async code."""
+    here = started_hub()
+    if here is not None and not on_commit:
+        await here.publish(group, data)
+    else:
+        # No websocket in this loop joined a group, so it may be a short-lived one: nothing may be
+        # left open in it. And a transaction belongs to a thread.
+        await sync_to_async(broadcast)(group, data, on_commit=on_commit)
+
+
+def _publish(group: str, data: Any, body: bytes) -> None:
+    tell(group, data)
+    sync_backend().publish_sync(group, body)
+
+
+def _publish_after_commit(group: str, data: Any, body: bytes) -> None:
+    try:
+        _publish(group, data, body)
+    except BackendError:
+        counters["broadcast_failed"] += 1
+        logger.exception("A broadcast to %r after the commit was lost.", group)
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,220 @@
+"""
+The backend for projects that have PostgreSQL and want nothing else: LISTEN and NOTIFY.
+
+Each process that serves websockets listens on one channel, through a connection of its own that is
+none of Django's; what comes for groups that it is not subscribed to is passed over. ``publish()``
+has a second connection; ``publish_sync()`` uses Django's, so it is part of the caller's
+transaction. Read ``postgres_payload.py`` for what travels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+
+from ...counters import counters
+from ...exceptions import BackendError
+from ..base import Backend
+from ..reconnecting import Outage
+from .link import Link, check_alias, until
+from .payload import Decoder, channel, encode, token
+from .publisher import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from ..base import Deliver
+
+logger = logging.getLogger("wsconsumer.groups")
+
+OPTIONS: Final = {"TIMEOUT": 5.0}
+"""Each option and its default: seconds that PostgreSQL may take to answer."""
+
+CHECK_EVERY: Final = 15.0
+"""Seconds without a notification after which the listening connection is asked whether it lives."""
+
+PUBLISH: Final = "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload"
+
+
+class PostgresBackend(Backend):
+    """
+    Carries bodies through PostgreSQL. ``LOCATION`` is a database alias, "default" if empty.
+
+    It must lead to PostgreSQL itself: through a pooler such as PgBouncer in transaction mode
+    nothing comes in. ``OPTIONS`` may have ``TIMEOUT``, in seconds.
+    """
+
+    def __init__(self, location: str, prefix: str, options: Mapping[str, Any]) -> None:
+        super().__init__(location, prefix, options)
+        self._alias = location or DEFAULT_DB_ALIAS
+        check_alias(self._alias)
+        self._timeout = _timeout(options)
+        self._channel = channel(prefix)
+        self._engine = f"PostgreSQL (DATABASES[{self._alias!r}])"
+        self._outage = Outage(self._engine)
+        self._groups: dict[bytes, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._attempted = asyncio.Event()
+        self._publisher = Publisher(self._alias, self._channel, self._timeout)
+        # Not in the context of the connection that happens to be the first.
+        self._tasks = [
+            asyncio.create_task(work, context=Context(), name=f"wsconsumer-postgres-{name}")
+            for name, work in (("listen", self._listen()), ("publish", self._publisher.run()))
+        ]
+        await self._attempted.wait()
+
+    async def subscribe(self, groups: Sequence[str]) -> None:
+        # LISTEN is for all groups: it is active, or the supervisor is at it.
+        for group in groups:
+            self._groups[token(group).encode()] = group
+
+    async def unsubscribe(self, groups: Sequence[str]) -> None:
+        for group in groups:
+            self._groups.pop(token(group).encode(), None)
+
+    async def publish(self, group: str, body: bytes) -> None:
+        payloads = self._encode(group, body)
+        # While it is known to be away nobody waits; the supervisor finds out when it is back.
+        failure = self._outage.error or await self._publisher.publish(payloads)
+        if failure is not None:
+            raise self._not_taken(group, failure) from failure
+
+    def publish_sync(self, group: str, body: bytes) -> None:
+        """
+        Publish through Django's connection, as a query of the calling thread.
+
+        In a transaction it is sent at commit, and never if that is rolled back; there an error of
+        the database is Django's own, as of any query, because the transaction is broken by it.
+        ``TIMEOUT`` is not for this: it waits for PostgreSQL as Django's connection does.
+        """
+        payloads = self._encode(group, body)
+        connection = connections[self._alias]
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(PUBLISH, [self._channel, payloads])
+        except Error as error:
+            if _is_in_transaction(connection):
+                raise
+            # Nobody else may do so in a thread that serves no requests.
+            connection.close_if_unusable_or_obsolete()
+            raise self._not_taken(group, error) from error
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._groups.clear()
+
+    def _encode(self, group: str, body: bytes) -> list[str]:
+        try:
+            return encode(group, body)
+        except ValueError as error:
+            raise self._not_taken(group, error) from error
+
+    def _not_taken(self, group: str, error: BaseException) -> BackendError:
+        return BackendError(
+            f"{self._engine} did not take a broadcast to {group!r}: {type(error).__name__}: {error}"
+        )
+
+    async def _listen(self) -> None:
+        """Supervise the listening connection: make it, and make it again when it is lost."""
+        while True:
+            try:
+                await self._listen_once()
+            except Exception as error:  # noqa: BLE001  # whatever it is, trying again is right
+                delay = self._outage.failed(error)
+                self._attempted.set()
+                await asyncio.sleep(delay)
+
+    async def _listen_once(self) -> None:
+        """Listen until the connection is lost; that is an exception."""
+        link: Link | None = None
+        loop = asyncio.get_running_loop()
+        try:
+            async with until(loop.time() + self._timeout):
+                link = await Link.open(self._alias)
+                await link.execute(f'LISTEN "{self._channel}"')
+                await self._warn_of_pooler(link)
+            self._outage.over()
+            self._attempted.set()
+            await self._receive(link)
+        finally:
+            if link is not None:
+                link.close()
+
+    async def _receive(self, link: Link) -> None:
+        decoder = Decoder(self._groups)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_EVERY):
+                    payloads = await link.notifications()
+            except TimeoutError:
+                async with until(loop.time() + self._timeout):
+                    await link.execute("SELECT 1")
+                continue
+            for payload in payloads:
+                await self._take(decoder, payload)
+
+    async def _take(self, decoder: Decoder, payload: bytes) -> None:
+        try:
+            found = decoder.feed(payload)
+        except ValueError as error:
+            counters["body_refused"] += 1
+            logger.warning(
+                "Refused what came through the channel %r of %s: %r: %s.",
+                self._channel,
+                self._engine,
+                payload[:32],
+                error,
+            )
+            return
+        if found is None:
+            return
+        try:
+            await self._deliver(*found)
+        except Exception:
+            logger.exception("A broadcast to %r was not delivered.", found[0])
+
+    async def _warn_of_pooler(self, link: Link) -> None:
+        """A pooler does not show its clients the process that serves them."""
+        if int(await link.execute("SELECT pg_backend_pid()") or 0) != link.pid:
+            logger.warning(
+                "%s is reached through a pooler. If it pools transactions or statements, no "
+                "broadcast comes in. Name an alias that leads to PostgreSQL itself in "
+                "WSCONSUMER['GROUPS']['LOCATION'].",
+                self._engine,
+            )
+
+
+def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether an open transaction of the caller's is there to be broken."""
+    return connection.in_atomic_block or (
+        connection.connection is not None and not connection.autocommit
+    )
+
+
+def _timeout(options: Mapping[str, Any]) -> float:
+    unknown = [name for name in options if name not in OPTIONS]
+    if unknown:
+        raise ImproperlyConfigured(
+            f"The postgres backend of groups has no option {unknown[0]!r}. Its OPTIONS in "
+            f"WSCONSUMER['GROUPS'] are {', '.join(map(repr, OPTIONS))}."
+        )
+    timeout = options.get("TIMEOUT", OPTIONS["TIMEOUT"])
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise ImproperlyConfigured(
+            "The option TIMEOUT of the postgres backend of groups must be a number of seconds "
+            f"above 0, got {timeout!r}. The default is {OPTIONS['TIMEOUT']:g}."
+        )
+    return float(timeout)

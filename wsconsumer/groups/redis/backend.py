@@ -1,0 +1,97 @@
+"""
+The backend for Redis, Valkey and whatever speaks their protocol: publish/subscribe, and no more.
+
+A broadcast is one command, and nothing of it stays in Redis. Read ``redis_node.py`` for how a
+server is listened to, ``redis_cluster.py`` for several, ``redis_location.py`` for the settings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisClusterException, RedisError
+
+from ..base import Backend
+from .cluster import Cluster
+from .location import Location
+from .node import PLAIN, SHARDED, Node, not_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..base import Deliver
+
+
+class RedisBackend(Backend):
+    """
+    Carries bodies through Redis 6 or later, or Valkey.
+
+    ``LOCATION`` is a URL: ``redis://user:password@host:6379``, ``rediss://`` for TLS, or
+    ``unix:///path/to/socket``. Parameters of redis-py's connections go behind it, such as
+    ``rediss://host?ssl_ca_certs=/path``. Groups are channels named ``PREFIX:group``, so the user
+    needs the right to ``&PREFIX:*`` and to the commands of publish/subscribe.
+
+    ``OPTIONS``:
+
+    - ``TIMEOUT``: seconds for connecting, and for a reply (5).
+    - ``CLUSTER``: true for a Redis Cluster of version 7 or later, whose sharded publish/subscribe
+      is used. ``LOCATION`` then is some of its servers: a list, or separated by commas.
+    - ``SENTINEL``: the name of the master that Sentinels watch, such as ``"mymaster"``.
+      ``LOCATION`` then is the Sentinels, in the same way; user and password in the first URL are
+      those of the master.
+    - ``SENTINEL_USERNAME``, ``SENTINEL_PASSWORD``: those of the Sentinels, if they ask for them.
+
+    Of several URLs, the first counts for user, password, TLS and parameters, and the others may be
+    a mere ``host:port``.
+    """
+
+    def __init__(
+        self, location: str | Sequence[str], prefix: str, options: Mapping[str, Any]
+    ) -> None:
+        self._location = Location.read(location, options)
+        super().__init__(self._location.url, prefix, options)
+        self._prefix = f"{prefix}:".encode()
+        self._words = SHARDED if self._location.is_cluster else PLAIN
+        self._engine: Node | Cluster | None = None
+
+    async def start(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        location = self._location
+        self._engine = (
+            Cluster(location, self._take)
+            if location.is_cluster
+            else Node(location.name, location.pool(), location.timeout, PLAIN, self._take)
+        )
+        await self._engine.tried()
+
+    async def subscribe(self, groups: Sequence[str]) -> None:
+        await self._started().subscribe([self._channel(group) for group in groups])
+
+    async def unsubscribe(self, groups: Sequence[str]) -> None:
+        await self._started().unsubscribe([self._channel(group) for group in groups])
+
+    async def publish(self, group: str, body: bytes) -> None:
+        await self._started().publish(self._channel(group), body)
+
+    def publish_sync(self, group: str, body: bytes) -> None:
+        channel = self._channel(group)
+        if self._engine is not None:
+            self._engine.refuse_if_away(channel)
+        try:
+            self._location.sync_client().execute_command(self._words.publish, channel, body)
+        except (RedisError, RedisClusterException, OSError) as error:
+            raise not_taken(self._location.name, channel, error) from error
+
+    async def aclose(self) -> None:
+        if self._engine is not None:
+            await self._engine.aclose()
+
+    def _started(self) -> Node | Cluster:
+        assert self._engine is not None, "start() comes first"  # noqa: S101
+        return self._engine
+
+    def _channel(self, group: str) -> bytes:
+        return self._prefix + group.encode()
+
+    async def _take(self, channel: bytes, body: bytes) -> None:
+        await self._deliver(channel[len(self._prefix) :].decode(), body)

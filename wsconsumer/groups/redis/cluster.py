@@ -1,0 +1,231 @@
+"""
+A Redis Cluster: which server has which channel, and what happens when that changes.
+
+Channels are sharded (Redis 7): each belongs to a slot, and each slot to one server. The map of the
+slots is asked for at the start and when a server is lost; a server that no longer has a slot says
+who has. Read ``redis_node.py`` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from redis.crc import key_slot
+from redis.exceptions import MovedError, RedisError
+
+from ...exceptions import BackendError
+from ..reconnecting import Outage
+from .node import SHARDED, Node, answering, not_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .location import Location
+    from .node import Take
+
+Address: TypeAlias = "tuple[str, int]"
+
+MOVES: Final = 5
+"""Servers to which a broadcast follows its slot."""
+
+
+class Cluster:
+    """The servers of a cluster. Make it on the loop that it shall serve."""
+
+    def __init__(self, location: Location, take: Take) -> None:
+        self._location = location
+        self._take = take
+        self._channels: dict[bytes, int] = {}
+        self._slots: dict[int, Address] = {}
+        self._nodes: dict[Address, Node] = {}
+        self._outage = Outage(location.name)
+        self._tried = asyncio.Event()
+        self._moves: set[asyncio.Task[None]] = set()
+        self._finding: asyncio.Task[None] | None = None
+        self._find()
+
+    async def tried(self) -> None:
+        """Return when it is known whether the cluster is there."""
+        await self._tried.wait()
+
+    async def subscribe(self, channels: Iterable[bytes]) -> None:
+        """Subscribe, each channel at its server, and wait for the confirmation."""
+        new = {channel: key_slot(channel) for channel in channels}
+        self._channels.update(new)
+        if not await self._place(new):
+            self._find()
+        while self._moves:
+            await asyncio.wait(self._moves)
+
+    async def unsubscribe(self, channels: Iterable[bytes]) -> None:
+        """End the subscription."""
+        ended = {channel for channel in channels if self._channels.pop(channel, None) is not None}
+        for node in [*self._nodes.values()]:
+            await node.unsubscribe(ended & node.channels.keys())
+
+    async def publish(self, channel: bytes, body: bytes) -> None:
+        """Publish at the channel's server; follow it if it has just moved."""
+        slot = key_slot(channel)
+        for _ in range(MOVES):
+            address = self._slots.get(slot)
+            if address is None:
+                break
+            node = self._node(address)
+            await node.tried()
+            try:
+                return await node.publish(channel, body)
+            except BackendError as error:
+                if not isinstance(error.__cause__, MovedError):
+                    raise
+                self._learn(address, error.__cause__)
+        self._find()
+        reason = self._outage.error or RedisError(f"no server was found to have slot {slot}")
+        raise not_taken(self._location.name, channel, reason) from reason
+
+    def refuse_if_away(self, channel: bytes) -> None:
+        """Raise ``BackendError`` while the channel's server is known to be away."""
+        address = self._slots.get(key_slot(channel))
+        node = None if address is None else self._nodes.get(address)
+        if node is not None:
+            node.refuse_if_away(channel)
+
+    async def aclose(self) -> None:
+        """End all connections."""
+        await self._close_nodes()  # from now on nobody tells of a move
+        tasks = {*self._moves, *([self._finding] if self._finding else [])}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._close_nodes()  # those that the tasks have made meanwhile
+
+    async def _close_nodes(self) -> None:
+        await asyncio.gather(*(node.aclose() for node in self._nodes.values()))
+
+    # Which server has what
+
+    def _find(self) -> None:
+        """Ask for the map, until every channel has a server."""
+        if self._finding is None:
+            self._finding = asyncio.create_task(self._find_all())
+
+    async def _find_all(self) -> None:
+        try:
+            while True:
+                try:
+                    await self._ask()
+                    if await self._place(self._channels):
+                        break
+                    raise RedisError("it has slots without a server")
+                except Exception as error:  # noqa: BLE001  # whatever it is, it must not end this
+                    wait = self._outage.failed(error)
+                self._tried.set()
+                await asyncio.sleep(wait)
+            self._outage.over()
+        finally:
+            self._tried.set()
+            self._finding = None
+
+    async def _ask(self) -> None:
+        """Get the map from the first server that answers; ask those known to be there first."""
+        away = {address for address, node in self._nodes.items() if node.outage.is_on}
+        known = [address for address in self._nodes if address not in away]
+        random.shuffle(known)
+        failed: Exception
+        for address in dict.fromkeys([*known, *self._location.addresses, *away]):
+            try:
+                slots = _read_slots(await self._ask_one(address), address[0])
+            except (RedisError, OSError) as error:
+                failed = error
+            else:
+                if slots:
+                    self._slots = slots
+                    return
+                failed = RedisError("no slot has a server")
+        raise failed
+
+    async def _ask_one(self, address: Address) -> Any:
+        connection = self._location.pool(address).make_connection()
+        try:
+            async with answering(self._location.timeout):
+                await connection.connect()
+                await connection.send_command("CLUSTER SLOTS", check_health=False)
+                return await connection.read_response()
+        finally:
+            await connection.disconnect()
+
+    def _node(self, address: Address) -> Node:
+        node = self._nodes.get(address)
+        if node is None:
+            node = self._nodes[address] = Node(
+                f"Redis at {address[0]}:{address[1]}",
+                self._location.pool(address),
+                self._location.timeout,
+                SHARDED,
+                self._take,
+                moved=partial(self._moved, address),
+                lost=partial(self._lost, address),
+            )
+        return node
+
+    async def _place(self, channels: Mapping[bytes, int]) -> bool:
+        """Subscribe to channels at their servers; tell whether all have one."""
+        homes: dict[Address, list[bytes]] = {}
+        for channel, slot in channels.items():
+            if slot in self._slots:
+                homes.setdefault(self._slots[slot], []).append(channel)
+        await asyncio.gather(*(self._place_at(*home) for home in homes.items()))
+        return sum(map(len, homes.values())) == len(channels)
+
+    async def _place_at(self, address: Address, channels: list[bytes]) -> None:
+        node = self._node(address)
+        await node.tried()
+        new = [channel for channel in channels if channel not in node.channels]
+        if new:
+            await node.subscribe(new)
+
+    def _learn(self, asked: Address, error: MovedError) -> None:
+        """Note where a slot is, as the server that it left says."""
+        self._slots[error.slot_id] = (error.host or asked[0], error.port)
+
+    def _moved(self, asked: Address, error: MovedError) -> None:
+        """Subscribe to what is in a slot where it is now."""
+        self._learn(asked, error)
+        slot = error.slot_id
+        there = {name: slot for name in self._nodes[asked].channels if key_slot(name) == slot}
+        for channel in there:
+            del self._nodes[asked].channels[channel]
+        self._move({name: slot for name in there if name in self._channels})
+
+    def _move(self, channels: Mapping[bytes, int]) -> None:
+        task = asyncio.create_task(self._place_quietly(channels))
+        self._moves.add(task)
+        task.add_done_callback(self._moves.discard)
+
+    async def _place_quietly(self, channels: Mapping[bytes, int]) -> None:
+        if not await self._place(channels):
+            self._find()
+
+    async def _lost(self, address: Address) -> bool:
+        """See who has the slots of a lost server now; tell whether it still has some."""
+        try:
+            await self._ask()
+        except (RedisError, OSError):
+            return True
+        is_of_use = address in self._slots.values()
+        if not is_of_use:
+            self._nodes.pop(address).outage.replaced()
+        self._move(dict(self._channels))
+        return is_of_use
+
+
+def _read_slots(reply: Any, asked: str) -> dict[int, Address]:
+    """Read what CLUSTER SLOTS answers; a server that has no address is where we asked."""
+    return {
+        slot: (master[0].decode() if master[0] else asked, master[1])
+        for first, last, master, *_ in reply
+        for slot in range(first, last + 1)
+    }

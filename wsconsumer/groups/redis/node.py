@@ -1,0 +1,346 @@
+"""
+One Redis server as an event loop sees it: a connection that listens, and one that publishes.
+
+The first is supervised: lost, it is made anew, with all its subscriptions. Replies come in the
+order of the commands, so a PING sent after them is answered when they all have been; that is how
+this module knows that a subscription is made, and that the server is there at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from redis.exceptions import MovedError, RedisError, ResponseError
+
+from ...exceptions import BackendError
+from ..reconnecting import Outage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+
+    from redis.asyncio.connection import AbstractConnection
+
+logger = logging.getLogger("wsconsumer.groups")
+
+PING_EVERY: Final = 5.0
+"""Seconds between two looks whether a silent server is still there."""
+
+SUBSCRIBE_AT_ONCE: Final = 1_000
+"""Channels in one command."""
+
+PIPELINE_BYTES: Final = 1024 * 1024
+"""Bodies of more than this are not added to: the rest goes in the next pipeline."""
+
+Take: TypeAlias = "Callable[[bytes, bytes], Awaitable[None]]"
+"""Takes a channel and a body that came in."""
+
+
+class Commands(NamedTuple):
+    """The commands of publish/subscribe, and the kinds of message that answer them."""
+
+    subscribe: str
+    unsubscribe: str
+    publish: str
+    message: bytes
+    ended: bytes
+    at_once: int
+
+
+PLAIN: Final = Commands(
+    "SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH", b"message", b"unsubscribe", SUBSCRIBE_AT_ONCE
+)
+SHARDED: Final = Commands("SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH", b"smessage", b"sunsubscribe", 1)
+"""In a cluster, one channel a command: all of a command must be of one slot."""
+
+
+class Node:
+    """
+    A server, and the channels that are subscribed there.
+
+    ``moved`` is told when a channel belongs to another server; ``lost`` is awaited when the
+    connection was lost, and says whether this server is still of use.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pool: Any,
+        timeout: float,
+        words: Commands,
+        take: Take,
+        moved: Callable[[MovedError], None] | None = None,
+        lost: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self.channels: dict[bytes, None] = {}
+        self.outage = Outage(name)
+        self._name = name
+        self._pool = pool
+        self._timeout = timeout
+        self._words = words
+        self._take = take
+        self._moved = moved
+        self._lost = lost
+        self._connection: AbstractConnection | None = None
+        self._pings: deque[asyncio.Future[None]] = deque()
+        self._heard = 0
+        self._is_taking = False
+        self._tried = asyncio.Event()
+        self._listening = asyncio.create_task(self._listen_always())
+        self._waiting: deque[Publish] = deque()
+        self._publishing: asyncio.Task[None] | None = None
+
+    async def tried(self) -> None:
+        """Return when it is known whether the server is there."""
+        await self._tried.wait()
+
+    async def aclose(self) -> None:
+        """End both connections; what waits to be published has failed."""
+        tasks = [task for task in (self._listening, self._publishing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    # Listening
+
+    async def subscribe(self, channels: Iterable[bytes]) -> None:
+        """Subscribe, and wait for the confirmation if the server is there."""
+        new = dict.fromkeys(channels)
+        self.channels.update(new)
+        await self._tell(self._words.subscribe, new, wait=True)
+
+    async def unsubscribe(self, channels: Iterable[bytes]) -> None:
+        """End the subscription; what still comes is not taken."""
+        ended = [channel for channel in channels if self.channels.pop(channel, True) is None]
+        await self._tell(self._words.unsubscribe, ended, wait=False)
+
+    async def _tell(self, word: str, channels: Collection[bytes], *, wait: bool) -> None:
+        connection = self._connection
+        if connection is None or not channels:
+            return
+        # If it fails, the listening task finds out as well.
+        with suppress(RedisError, OSError):
+            pong = await self._send(connection, word, channels)
+            if wait:
+                await asyncio.wait({pong}, timeout=self._timeout)
+
+    async def _send(
+        self, connection: AbstractConnection, word: str, channels: Collection[bytes]
+    ) -> asyncio.Future[None]:
+        """Send a command about channels, if any; return a future for its being answered."""
+        names = list(channels)
+        size = self._words.at_once
+        commands: list[tuple[Any, ...]] = [
+            (word, *names[at : at + size]) for at in range(0, len(names), size)
+        ]
+        pong = asyncio.get_running_loop().create_future()
+        if not connection.is_connected:
+            raise OSError("the connection was lost")  # redis-py would make it anew, unasked
+        self._pings.append(pong)
+        packed = connection.pack_commands([*commands, ("PING",)])
+        async with answering(self._timeout):
+            await connection.send_packed_command(packed, check_health=False)
+        return pong
+
+    async def _listen_always(self) -> None:
+        """Supervise the connection that listens, until cancelled or of no more use."""
+        try:
+            is_of_use = True
+            while is_of_use:
+                wait = 0.0
+                try:
+                    await self._listen()
+                except Exception as error:  # noqa: BLE001  # whatever it is, it must not end this
+                    wait = self.outage.failed(error)
+                self._tried.set()
+                await self._drop_publisher()
+                await asyncio.sleep(wait)
+                is_of_use = self._lost is None or await self._lost()
+        finally:
+            await self._pool.disconnect()
+            for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
+                await sentinel.aclose()
+
+    async def _drop_publisher(self) -> None:
+        """Close the connection that publishes if it idles: it is as dead as the other one."""
+        with suppress(RedisError, OSError):
+            await self._pool.disconnect(inuse_connections=False)
+
+    async def _listen(self) -> None:
+        """Connect, subscribe to all channels, and take what comes until the connection is lost."""
+        connection = self._pool.make_connection()
+        beating = None
+        try:
+            async with answering(self._timeout):
+                await connection.connect()
+            self._connection = connection
+            pong = await self._send(connection, self._words.subscribe, self.channels)
+            async with answering(None) as limit:
+                beating = asyncio.create_task(self._beat(connection, limit, pong))
+                await self._read(connection)
+        finally:
+            self._connection = None
+            if beating is not None:
+                beating.cancel()
+            for pong in self._pings:
+                pong.cancel()
+            self._pings.clear()
+            with suppress(RedisError, OSError):
+                await connection.disconnect()
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        message = self._words.message
+        while True:
+            try:
+                reply: Any = await connection.read_response(
+                    disable_decoding=True, disconnect_on_error=False
+                )
+            except MovedError as error:
+                if self._moved is None:
+                    raise
+                self._moved(error)
+                continue
+            finally:
+                self._heard += 1
+            if reply[0] == message:
+                if reply[1] in self.channels:
+                    await self._hand_over(reply[1], reply[2])
+            elif reply == b"PONG" or reply[0] == b"pong":
+                self._pings.popleft().set_result(None)
+            elif reply[0] == self._words.ended and reply[1] in self.channels:
+                # Its slot went to another server; the answer to this says to which.
+                await self._send(connection, self._words.subscribe, [reply[1]])
+
+    async def _hand_over(self, channel: bytes, body: bytes) -> None:
+        self._is_taking = True
+        try:
+            await self._take(channel, body)
+        except Exception:
+            logger.exception("What came for %r from %s was not delivered.", channel, self._name)
+        finally:
+            self._is_taking = False
+
+    async def _beat(
+        self, connection: AbstractConnection, limit: asyncio.Timeout, pong: asyncio.Future[None]
+    ) -> None:
+        """Ask a silent server whether it is there; end the listening if no answer comes."""
+        with suppress(RedisError, OSError):
+            while await self._is_answered(pong):
+                self.outage.over()
+                self._tried.set()
+                await asyncio.sleep(PING_EVERY)
+                pong = await self._send(connection, self._words.subscribe, ())
+        limit.reschedule(0)
+
+    async def _is_answered(self, pong: asyncio.Future[None]) -> bool:
+        """Wait for an answer; our own slowness, and a long queue before it, are no silence."""
+        heard = -1
+        while not pong.done() and (self._is_taking or heard != self._heard):
+            heard = self._heard
+            await asyncio.wait({pong}, timeout=self._timeout)
+        return pong.done()
+
+    # Publishing
+
+    async def publish(self, channel: bytes, body: bytes) -> None:
+        """Publish, in one pipeline with all that others publish meanwhile."""
+        self.refuse_if_away(channel)
+        publish = Publish(channel, body, asyncio.get_running_loop().create_future())
+        self._waiting.append(publish)
+        if self._publishing is None:
+            self._publishing = asyncio.create_task(self._publish_all())
+        try:
+            await publish.done
+        except Exception as error:
+            raise not_taken(self._name, channel, error) from error
+
+    def refuse_if_away(self, channel: bytes) -> None:
+        """Raise ``BackendError`` while the server is known to be away."""
+        error = self.outage.error
+        if error is not None:
+            raise not_taken(self._name, channel, error) from error
+
+    async def _publish_all(self) -> None:
+        """Publish what waits, a pipeline at a time; if one fails, so does all that waits."""
+        batch: list[Publish] = []
+        reason: Exception = ConnectionResetError("the backend was closed meanwhile")
+        try:
+            while self._waiting:
+                batch = self._next_pipeline()
+                async with answering(self._timeout):
+                    await self._publish(batch)
+        except Exception as error:  # noqa: BLE001  # those who wait are told
+            reason = error
+        finally:
+            self._publishing = None
+            for publish in (*batch, *self._waiting):
+                if not publish.done.done():
+                    publish.done.set_exception(reason)
+            self._waiting.clear()
+
+    def _next_pipeline(self) -> list[Publish]:
+        batch = []
+        size = 0
+        while self._waiting and size < PIPELINE_BYTES:
+            publish = self._waiting.popleft()
+            batch.append(publish)
+            size += len(publish.body)
+        return batch
+
+    async def _publish(self, batch: list[Publish]) -> None:
+        word = self._words.publish
+        connection = await self._pool.get_connection()
+        try:
+            packed = connection.pack_commands([(word, one.channel, one.body) for one in batch])
+            await connection.send_packed_command(packed, check_health=False)
+            for publish in batch:
+                try:
+                    await connection.read_response(disable_decoding=True)
+                except ResponseError as error:
+                    _settle(publish.done, error)
+                else:
+                    _settle(publish.done, None)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await self._pool.release(connection)
+
+
+class Publish(NamedTuple):
+    """A body that waits to be published, and a future for when it is."""
+
+    channel: bytes
+    body: bytes
+    done: asyncio.Future[None]
+
+
+def not_taken(name: str, channel: bytes, error: BaseException) -> BackendError:
+    """Return the error for a broadcast that Redis did not take."""
+    reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+    return BackendError(
+        f"{name} was expected to take a broadcast on {channel.decode()!r}, but {reason}. It may "
+        "not have reached anybody. Broadcast again when Redis is back, if it still matters."
+    )
+
+
+def _settle(done: asyncio.Future[None], error: Exception | None) -> None:
+    if done.done():
+        return  # whoever published it has been cancelled
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+
+
+@asynccontextmanager
+async def answering(seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
+    """Limit a block in time; running out of it raises an error that says so."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield limit
+    except TimeoutError as error:
+        raise TimeoutError("it did not answer in time") from error

@@ -1,0 +1,40 @@
+"""
+The opening handshake as a Django request: a GET that everything which reads an ``HttpRequest``
+(middleware, decorators, auth, sessions, your own code) can work with.
+
+It stands above the consumer, so that ``as_asgi()`` can make one from a bare scope.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+from django.core.handlers.asgi import ASGIRequest
+
+if TYPE_CHECKING:
+    from ..protocol import Scope
+
+_HTTP_SCHEMES: Final = {"ws": "http", "wss": "https"}
+
+
+class WebsocketRequest(ASGIRequest):
+    """
+    The GET that asks for a websocket (RFC 6455 section 4.1), made from an ASGI ``websocket`` scope.
+
+    ``scheme`` is ``http`` for ``ws`` and ``https`` for ``wss``, so ``is_secure()`` and
+    ``build_absolute_uri()`` mean what they mean on a page. ``user`` and ``session`` are taken from
+    the scope if an outer application put them there. Raises ``UnicodeDecodeError`` for a query
+    string that is not UTF-8.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__({"path": "/", **scope, "method": "GET"}, BytesIO())
+        self.scope = scope
+        for name in ("user", "session"):
+            if name in scope:
+                setattr(self, name, scope[name])
+
+    def _get_scheme(self) -> str:
+        scheme: str = self.scope.get("scheme") or "ws"
+        return _HTTP_SCHEMES.get(scheme, scheme)

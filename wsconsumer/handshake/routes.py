@@ -1,0 +1,79 @@
+"""Every pattern of a URLconf with its full path, for the system checks and for people."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from .. import conf
+from .views import websocket_application
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Route(NamedTuple):
+    """One URL pattern: its path from the root, its name with namespaces, and its view."""
+
+    path: str
+    name: str
+    view: Callable[..., Any]
+
+    @property
+    def application(self) -> object | None:
+        """The consumer class or ASGI application that is served here; ``None`` for a page."""
+        return websocket_application(self.view)
+
+    @property
+    def decorators(self) -> list[str]:
+        """What wraps the view, outermost first."""
+        names = []
+        view = self.view
+        while hasattr(view, "__wrapped__"):
+            names.append(_decorator(view))
+            view = view.__wrapped__
+        return names
+
+
+def websocket_urlconf() -> str | None:
+    """Return the URLconf in which websockets are looked up, ``None`` for ``ROOT_URLCONF``."""
+    urlconf: str | None = conf.get("URLCONF")
+    return urlconf
+
+
+def all_routes() -> Iterator[Route]:
+    """Yield every pattern of the project's URLconf for websockets."""
+    yield from _routes(get_resolver(websocket_urlconf()), "/", ())
+
+
+def websocket_routes() -> Iterator[Route]:
+    """Yield the patterns that serve websockets."""
+    return (route for route in all_routes() if route.application is not None)
+
+
+def _routes(resolver: URLResolver, prefix: str, namespaces: tuple[str, ...]) -> Iterator[Route]:
+    for pattern in resolver.url_patterns:
+        path = prefix + str(pattern.pattern).removeprefix("^")
+        if isinstance(pattern, URLPattern):
+            name = ":".join((*namespaces, pattern.name)) if pattern.name else ""
+            yield Route(path, name, pattern.callback)
+        else:
+            inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
+            yield from _routes(pattern, path, inner)
+
+
+def _decorator(wrapper: Callable[..., Any]) -> str:
+    """Name a decorator by the function that defined its wrapper."""
+    if not inspect.isfunction(wrapper):
+        return type(wrapper).__name__
+    test = inspect.getclosurevars(wrapper).nonlocals.get("test_func")
+    name = getattr(test, "__qualname__", "").partition(".")[0]
+    if name in _USER_PASSES_TEST:
+        return name
+    return wrapper.__code__.co_qualname.partition(".")[0]
+
+
+_USER_PASSES_TEST = {"login_required", "permission_required"}
+"""Decorators of Django's that are ``user_passes_test`` with a test of their own."""

@@ -1,0 +1,167 @@
+"""
+From ``urls.py``, or plain ASGI, to an instance: what Django's ``View`` is to a page.
+
+``as_view()`` and ``as_asgi()`` make an instance for each connection and call ``setup()`` on it; the
+instance is an ASGI application for that one connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIRequest
+
+from ..hooks import check_initkwargs
+from ..protocol import ACCEPT_HEADERS
+from .request import WebsocketRequest
+from .response import UpgradeRequired, UpgradeResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from django.http import HttpRequest, HttpResponse
+
+    from ..protocol import Application, Event, Receive, Scope, Send
+
+
+View: TypeAlias = "Callable[..., HttpResponse]"
+
+
+def mark(view: View, application: object) -> View:
+    """
+    Say of a view that it serves websockets; the dispatcher calls no other.
+
+    Decorators that use ``functools.wraps``, as Django's own do, copy the mark.
+    """
+    view.websocket_application = application  # type: ignore[attr-defined]
+    return view
+
+
+def websocket_application(view: object) -> object | None:
+    """Return the consumer class or ASGI application behind a marked view, else ``None``."""
+    return getattr(view, "websocket_application", None)
+
+
+def asgi_view(application: Application) -> View:
+    """
+    Return a Django view that serves websockets with any ASGI application.
+
+    The application is called behind the same handshake as a consumer. Its scope has ``user``,
+    ``session`` and ``cookies`` of the request, and ``url_route`` with the URL's ``args`` and
+    ``kwargs``, as Channels names them.
+    """
+
+    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not isinstance(request, WebsocketRequest):
+            return UpgradeRequired(upgrade_header=isinstance(request, ASGIRequest))
+        more = {"cookies": request.COOKIES, "url_route": {"args": args, "kwargs": kwargs}}
+        for name in ("user", "session"):
+            if hasattr(request, name):
+                more[name] = getattr(request, name)
+
+        async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+            await application({**scope, **more}, receive, _with_headers(scope, send))
+
+        return UpgradeResponse(mounted)
+
+    return mark(view, application)
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+    """Let the cookies of the handshake go out with an accept that does not know of them."""
+    headers = scope.get(ACCEPT_HEADERS)
+    if not headers:
+        return send
+
+    async def send_with_headers(event: Event) -> None:
+        if event["type"] == "websocket.accept":
+            event = {**event, "headers": [*(event.get("headers") or ()), *headers]}
+        await send(event)
+
+    return send_with_headers
+
+
+class ConsumerView:
+    """What makes a class of consumers mappable."""
+
+    request: HttpRequest
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __init__(self, **initkwargs: Any) -> None:
+        for name, value in initkwargs.items():
+            setattr(self, name, value)
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Take what the URL pattern found; override, with ``super()``, to prepare attributes."""
+        self.request = request
+        self.args = args
+        self.kwargs = kwargs
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponse]:
+        """
+        Return a Django view for ``urls.py``; it can be decorated like any other.
+
+        ``initkwargs`` set attributes that the class already has, else ``TypeError``. Called for a
+        websocket the view returns a 101 response that carries the consumer; plain HTTP gets
+        426 Upgrade Required (RFC 9110 section 15.5.22).
+        """
+        check_initkwargs(cls, "as_view", initkwargs)
+
+        def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not isinstance(request, WebsocketRequest):
+                return UpgradeRequired(upgrade_header=isinstance(request, ASGIRequest))
+            return UpgradeResponse(cls._instance(initkwargs, request, args, kwargs))
+
+        view.__doc__ = cls.__doc__
+        view.__module__ = cls.__module__
+        view.__qualname__ = view.__name__ = cls.__name__
+        return mark(view, cls)
+
+    @classmethod
+    def as_asgi(cls, **initkwargs: Any) -> Callable[[Any, Any, Any], Coroutine[Any, Any, None]]:
+        """
+        Return a plain ASGI 3 application: for tests, and for whatever else speaks ASGI.
+
+        ``args`` and ``kwargs`` are those of ``scope["url_route"]``, ``user`` and ``session`` those
+        of the scope, where an outer application put them there.
+        """
+        check_initkwargs(cls, "as_asgi", initkwargs)
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "websocket":
+                raise ValueError(
+                    f"{cls.__name__}.as_asgi() serves websocket connections, got "
+                    f"{scope['type']!r}. Route it by scope['type'], as wsconsumer.asgi does."
+                )
+            route = scope.get("url_route") or {}
+            request = WebsocketRequest(scope)
+            consumer = cls._instance(
+                initkwargs, request, route.get("args", ()), route.get("kwargs", {})
+            )
+            await consumer(scope, receive, send)
+
+        application.consumer_class = cls  # type: ignore[attr-defined]  # for the system check
+        return application
+
+    @classmethod
+    def _instance(
+        cls,
+        initkwargs: dict[str, Any],
+        request: HttpRequest,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Self:
+        consumer = cls(**initkwargs)
+        consumer.setup(request, *args, **kwargs)
+        if not hasattr(consumer, "request"):
+            raise ImproperlyConfigured(
+                f"{cls.__name__} has no request. Did you override setup() without calling super()?"
+            )
+        return consumer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        raise NotImplementedError
