@@ -12,8 +12,9 @@ from django.test import override_settings
 from django.urls import path
 
 from tests.fakes import ACCEPT, CONNECT, Wire, close, disconnect, run, scope
-from wsconsumer import WebsocketConsumer, asgi, connection
+from wsconsumer import WebsocketConsumer, asgi
 from wsconsumer.asgi import RunningApplications, get_asgi_application
+from wsconsumer.connection import connection
 
 if TYPE_CHECKING:
     from wsconsumer.protocol import Application

@@ -31,8 +31,8 @@ from wsconsumer import (
     ConnectionState,
     InvalidEvent,
     WebsocketConsumer,
-    connection,
 )
+from wsconsumer.connection import connection
 from wsconsumer.counters import counters
 
 if TYPE_CHECKING:

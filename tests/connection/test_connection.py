@@ -21,7 +21,8 @@ from tests.fakes import (
     sent,
     text,
 )
-from wsconsumer import ConnectionClosed, InvalidState, WebsocketConsumer, connection
+from wsconsumer import ConnectionClosed, InvalidState, WebsocketConsumer
+from wsconsumer.connection import connection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

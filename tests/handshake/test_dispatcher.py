@@ -80,10 +80,10 @@ bare = override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[])
     ("address", "found"),
     [
         ("/ws/plain/", "where () {} plain"),
-        ("/ws/id/7/", "where () {'pk': 7} tests.test_dispatcher.Where"),
-        ("/ws/default/", "where () {'room': 'lobby'} tests.test_dispatcher.Where"),
-        ("/ws/old/1999/", "where () {'year': '1999'} tests.test_dispatcher.Where"),
-        ("/ws/unnamed/abc/", "where ('abc',) {} tests.test_dispatcher.Where"),
+        ("/ws/id/7/", "where () {'pk': 7} tests.handshake.test_dispatcher.Where"),
+        ("/ws/default/", "where () {'room': 'lobby'} tests.handshake.test_dispatcher.Where"),
+        ("/ws/old/1999/", "where () {'year': '1999'} tests.handshake.test_dispatcher.Where"),
+        ("/ws/unnamed/abc/", "where ('abc',) {} tests.handshake.test_dispatcher.Where"),
         ("/ws/rooms/LOBBY/", "room () {'room': 'lobby'} lounge:room"),
         ("/ws/reverse/", "/"),
     ],
@@ -113,7 +113,7 @@ async def test_urlconf_given(urlconf: Any) -> None:
     """A list of patterns or a module stands for the whole URLconf."""
     dispatcher = WebsocketDispatcher(urlconf)
     async with connect(dispatcher, "/ws/here/") as ws:
-        assert await ws.receive() == "here () {} tests.test_dispatcher.Where"
+        assert await ws.receive() == "here () {} tests.handshake.test_dispatcher.Where"
     async with connect(dispatcher, "/ws/plain/") as ws:
         assert not ws.accepted
 

@@ -176,7 +176,7 @@ async def test_origin(
         assert messages[0]["status"] == 403
         assert counters["origin_refused"] == 1
         (record,) = caplog.records
-        assert (record.name, record.levelname) == ("wsconsumer.handshake.handler", "WARNING")
+        assert (record.name, record.levelname) == ("wsconsumer.handshake", "WARNING")
         assert record.getMessage().startswith("Refused a websocket on /ws/ with 403: the Origin")
         assert "\n" not in record.getMessage()
         assert record.exc_info is None

@@ -270,7 +270,7 @@ import pytest, pytest_asyncio
 from django.contrib.auth.models import Group
 from django.test import TestCase, TransactionTestCase
 from websockets.asyncio.client import connect as aconnect
-from tests.test_kit_runners import GroupsConsumer, converse
+from tests.kit.test_runners import GroupsConsumer, converse
 from wsconsumer.test import LiveWebsocketTestCase, WebsocketClient, WebsocketTestMixin, connect
 """
 
@@ -411,7 +411,7 @@ class Inner:
         (self.directory / "inner_settings.py").write_text(
             "from tests.settings import *\n"
             "ALLOWED_HOSTS = []\n"
-            "ROOT_URLCONF = 'tests.test_kit_runners'\n"
+            "ROOT_URLCONF = 'tests.kit.test_runners'\n"
             f"DATABASES = {{'default': {settings!r}}}\n"
         )
 
