@@ -317,7 +317,7 @@ async def test_an_error_in_a_hook(
     assert signalled == [(Failing, "/chat/")]
     assert counters["hook_failed"] == 1
     (record,) = caplog.records
-    assert record.getMessage() == f"Failing.{where}() failed on /chat/ for ada"
+    assert record.getMessage() == f"Failing.{where}() failed on /chat/ for a user of type str"
     assert (record.name, record.levelname) == ("wsconsumer.consumer", "ERROR")
     assert record.exc_info is not None
     assert record.exc_info[1] is Failing.error
@@ -391,7 +391,7 @@ async def test_connection_closed_out_of_a_hook_is_no_error(
     assert caplog.messages == [
         "receive on /chat/: Sending.send() needs an open connection, but it is CLOSING (1006). "
         "Cause: OSError('the client has gone')",
-        "Sending: 1 messages came too late.",
+        "Sending: dropped 1 messages that arrived after the close.",
     ]
     assert [record.exc_info for record in caplog.records] == [None, None]
 

@@ -1,44 +1,33 @@
 """
-``WebsocketConsumer``: hooks to override, verbs to call, facts to read, and the loop between them.
+``WebsocketConsumer``: hooks to override, verbs to call, facts to read, and nothing else.
 
-The loop is the per-message path: it does what a hand-written ASGI loop does, plus one check of the
-state and one flag. Read ``__call__`` first, then ``_listen``.
+The class belongs to whoever subclasses it. All that is ours in an instance is one slot,
+``_wsconsumer``, with the session that runs it: read ``session.py`` for what happens when.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Self, final
 
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.http import Http404
+from django.core.exceptions import ImproperlyConfigured
 
-from .connection.connection import STOP_TIMEOUT, Connection
-from .connection.monitor import monitor
-from .counters import counters
-from .exceptions import ConnectionClosed, InvalidState, WsconsumerError
-from .failures import report
-from .groups.envelope import Broadcast, encode_json
-from .groups.hub import hub, new_token, refuse
-from .groups.member import Member
+from .exceptions import WsconsumerError
+from .groups.envelope import encode_json
 from .handshake.views import ConsumerView
 from .hooks import check_hooks
 from .limits import Limits, check_limits
-from .protocol import CloseCode, ConnectionState, RawHeaders, empty_message
-from .servers import adapt, is_cancelled
+from .protocol import ACCEPT_HEADERS, CloseCode, ConnectionState, RawHeaders
+from .servers import adapt
+from .session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    import asyncio
+    from collections.abc import Coroutine, Sequence
 
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
-    from .protocol import Receive, Scope, Send
-
-logger = logging.getLogger("wsconsumer.consumer")
-
-_OPEN: Final = ConnectionState.OPEN
+    from .protocol import Header, Receive, Scope, Send
 
 
 class WebsocketConsumer(Limits, ConsumerView):
@@ -49,11 +38,13 @@ class WebsocketConsumer(Limits, ConsumerView):
     time; ``disconnect()`` runs exactly once for every connection that was accepted.
     """
 
-    scope: Scope
+    _wsconsumer: Session
+    """Reserved: every other name is yours."""
 
-    _connection: Connection
-    _member: Member | None
-    _spawned: set[asyncio.Task[None]]
+    def __new__(cls, **initkwargs: Any) -> Self:
+        consumer = super().__new__(cls)
+        consumer._wsconsumer = Session()
+        return consumer
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -99,7 +90,9 @@ class WebsocketConsumer(Limits, ConsumerView):
         Raises ``InvalidState`` if there was a decision before, ``ConnectionClosed`` if the client
         has left, ``TypeError`` or ``ValueError`` for what can't be sent.
         """
-        await self._connection.accept(subprotocol, headers)
+        connection = self._wsconsumer.connection
+        connection.check_loop("accept()")
+        await connection.accept(subprotocol, headers)
 
     async def reject(
         self, status: int = 403, body: str | bytes = "", headers: RawHeaders = ()
@@ -111,7 +104,9 @@ class WebsocketConsumer(Limits, ConsumerView):
         the client gets a bare 403. Raises ``InvalidState`` if there was a decision before,
         ``TypeError`` or ``ValueError`` for what can't be sent.
         """
-        await self._connection.reject(status, body, headers)
+        connection = self._wsconsumer.connection
+        connection.check_loop("reject()")
+        await connection.reject(status, body, headers)
 
     async def send(self, data: str | bytes | bytearray | memoryview) -> None:
         """
@@ -122,21 +117,25 @@ class WebsocketConsumer(Limits, ConsumerView):
         say.
         """
         # Straight to the server: each coroutine between would cost a quarter of the raw loop.
-        connection = self._connection
+        connection = self._wsconsumer.connection
+        emit = connection.emit
+        if emit is None:
+            self._wsconsumer.refuse_send()
+            return
         try:
             if isinstance(data, str):
-                await connection.emit({"type": "websocket.send", "text": data})
+                await emit({"type": "websocket.send", "text": data})
                 return
             if isinstance(data, bytes):
-                await connection.emit({"type": "websocket.send", "bytes": data})
+                await emit({"type": "websocket.send", "bytes": data})
                 return
             if isinstance(data, bytearray | memoryview):
-                await connection.emit({"type": "websocket.send", "bytes": bytes(data)})
+                await emit({"type": "websocket.send", "bytes": bytes(data)})
                 return
         except WsconsumerError:
             raise
         except Exception as error:
-            raise connection.send_failed(data) from error
+            raise connection.send_error(data) from error
         raise TypeError(
             f"{type(self).__name__}.send() expects str or bytes, got {type(data).__name__}. "
             "Encode it first, for instance with json.dumps()."
@@ -150,7 +149,7 @@ class WebsocketConsumer(Limits, ConsumerView):
         ``reason``: up to 123 bytes of UTF-8. Before ``accept()`` there is no websocket to close: it
         is ``reject()``, and an error (``InvalidState``) with a code or reason, which would be lost.
         """
-        await self._connection.close(code, reason)
+        await self._wsconsumer.close(code, reason)
 
     async def join(self, group: str) -> None:
         """
@@ -160,15 +159,11 @@ class WebsocketConsumer(Limits, ConsumerView):
         Joining twice is joining once. What comes before ``accept()`` is sent after it. Raises
         ``TooManyGroups`` beyond ``max_groups``, ``ConnectionClosed`` once it is closing.
         """
-        if self._member is None:
-            overridden = type(self).group_message is not WebsocketConsumer.group_message
-            self._member = Member(self._connection, self, self._hear if overridden else None)
-        await hub().join(self._member, group, self.max_groups)
+        await self._wsconsumer.join(group)
 
     async def leave(self, group: str) -> None:
         """Get nothing more of a group; what was broadcast before still comes, before this ends."""
-        if self._member is not None:
-            await hub().leave(self._member, group)
+        await self._wsconsumer.leave(group)
 
     async def broadcast(self, group: str, data: Any, include_self: bool = True) -> None:
         """
@@ -179,10 +174,7 @@ class WebsocketConsumer(Limits, ConsumerView):
         one publisher to one group. Raises ``BackendError`` if the engine behind the groups does not
         take it, ``TypeError`` or ``ValueError`` for what can't be sent.
         """
-        token = b""
-        if not include_self and self._member is not None:
-            token = self._member.token = self._member.token or new_token()
-        await hub().publish(group, data, token)
+        await self._wsconsumer.broadcast(group, data, include_self)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
         """
@@ -191,37 +183,25 @@ class WebsocketConsumer(Limits, ConsumerView):
         It is cancelled and awaited before ``disconnect()``; an exception in it is handled like a
         hook's. Raises ``InvalidState`` once the connection has ended.
         """
-        if not asyncio.iscoroutine(coroutine):
-            raise TypeError(
-                f"{type(self).__name__}.spawn() expects a coroutine, got {coroutine!r}. "
-                "Call the async function: self.spawn(self.ticker())."
-            )
-        if self.state is ConnectionState.CLOSED:
-            coroutine.close()
-            raise InvalidState(
-                f"{type(self).__name__}.spawn() comes too late: the connection is CLOSED."
-            )
-        task = asyncio.create_task(self._guard(coroutine))
-        self._spawned.add(task)
-        task.add_done_callback(self._spawned.discard)
-        return task
+        return self._wsconsumer.spawn(coroutine)
 
     # Facts: read these.
 
     @property
     def state(self) -> ConnectionState:
         """CONNECTING, OPEN, CLOSING or CLOSED, as RFC 6455 and the browser name them."""
-        return self._connection.state
+        return self._wsconsumer.connection.state
 
     @property
     def groups(self) -> frozenset[str]:
         """The names of the groups that this connection is in."""
-        return frozenset() if self._member is None else frozenset(self._member.groups)
+        member = self._wsconsumer.member
+        return frozenset() if member is None else frozenset(member.groups)
 
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol that ``accept()`` chose."""
-        return self._connection.subprotocol
+        return self._wsconsumer.connection.subprotocol
 
     @property
     def user(self) -> AbstractBaseUser | AnonymousUser:
@@ -235,152 +215,20 @@ class WebsocketConsumer(Limits, ConsumerView):
                 'scope["user"] to as_asgi().'
             ) from error
 
-    # The life of a connection.
+    @property
+    def scope(self) -> Scope:
+        """The ASGI connection scope of this websocket."""
+        scope: Scope = self.request.scope  # type: ignore[attr-defined]  # a WebsocketRequest
+        return scope
 
     @final
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection from ``websocket.connect`` to the end."""
+    def __call__(
+        self, scope: Scope, receive: Receive, send: Send, accept_headers: Sequence[Header] = ()
+    ) -> Coroutine[Any, Any, None]:
+        """Return the coroutine that serves one connection."""
         scope, receive, send = adapt(scope, receive, send)
-        self.scope = scope
-        self._connection = connection = Connection(type(self).__name__, scope, receive, send)
-        self._member = None
-        self._spawned = set()
-        keeper = monitor()
-        keeper.watch(connection)
-        try:
-            await self._live()
-        finally:
-            keeper.forget(connection)
-            if self._member is not None:
-                hub().drop(self._member)
-
-    async def _live(self) -> None:
-        connection = self._connection
-        try:
-            if await connection.connected():
-                await self._decide()
-                if connection.accepted:
-                    await self._listen()
-        except GeneratorExit:
-            # The coroutine is being thrown away: there is no loop left to await anything.
-            raise
-        except BaseException as error:
-            if not connection.gave_up(error):
-                await self._stopped(error)
-                raise
-        await self._end()
-
-    async def _decide(self) -> None:
-        connection = self._connection
-        connection.handling = {"type": "websocket.connect"}
-        try:
-            await self.connect()
-            if connection.state is ConnectionState.CONNECTING:
-                await self.accept()
-        except (Exception, asyncio.CancelledError) as error:
-            connection.handling = None
-            await self._failed("connect", error)
-        connection.handling = None
-
-    async def _listen(self) -> None:
-        """The per-message path. Only a message has text, so most events need no look at type."""
-        connection = self._connection
-        while True:
-            event = await connection.receive()
-            data = event.get("text")
-            if data is None:
-                if event["type"] != "websocket.receive":
-                    connection.disconnected(event)
-                    return
-                data = event.get("bytes")
-            if connection.state is not _OPEN:
-                connection.dropped += 1
-                continue
-            connection.handling = event
-            try:
-                if data is None:
-                    raise empty_message(event)
-                await self.receive(data)
-            except (Exception, asyncio.CancelledError) as error:
-                connection.handling = None
-                await self._failed("receive", error)
-            connection.handling = None
-
-    async def _guard(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await coroutine
-        except (Exception, asyncio.CancelledError) as error:
-            await self._failed(getattr(coroutine, "__name__", "spawn"), error)
-
-    async def _hear(self, broadcast: Broadcast) -> None:
-        """Run ``group_message()`` for one broadcast."""
-        if self.state is not _OPEN:
-            return
-        try:
-            data = broadcast.data
-        except ValueError as error:
-            refuse(broadcast.group, error)
-            return
-        try:
-            await self.group_message(broadcast.group, data)
-        except (Exception, asyncio.CancelledError) as error:
-            await self._failed("group_message", error)
-
-    async def _failed(self, name: str, error: BaseException) -> None:
-        """Contain what a hook or a spawned coroutine raised: tell the log, never the client."""
-        connection = self._connection
-        if connection.was_interrupted(error):
-            counters["hook_interrupted"] += 1
-            logger.info("%s on %s was cancelled: the client has left.", name, self.request.path)
-            return
-        if isinstance(error, asyncio.CancelledError) and is_cancelled():
-            raise error
-        if isinstance(error, ConnectionClosed) and connection.state is not _OPEN:
-            cause = "" if error.__cause__ is None else f" Cause: {error.__cause__!r}"
-            logger.info("%s on %s: %s%s", name, self.request.path, error, cause)
-            return
-        if connection.state is not ConnectionState.CONNECTING:
-            await report(self, name, error)
-            await connection.close(CloseCode.INTERNAL_ERROR)
-        elif isinstance(error, PermissionDenied):
-            await connection.reject(403)
-        elif isinstance(error, Http404):
-            await connection.reject(404)
-        else:
-            await report(self, name, error)
-            await connection.reject(500)
-
-    async def _stopped(self, error: BaseException) -> None:
-        """The server cancelled us, or broke ASGI: say goodbye where it still lets us, then end."""
-        connection = self._connection
-        stopping = isinstance(error, asyncio.CancelledError)
-        code = CloseCode.SERVICE_RESTART if stopping else CloseCode.INTERNAL_ERROR
-        try:
-            if connection.state is _OPEN:
-                # A server that has stopped already may never be done with it.
-                async with asyncio.timeout(STOP_TIMEOUT):
-                    await connection.close(code)
-        except TimeoutError:
-            logger.debug("%s: the server did not send the close.", connection.owner)
-        finally:
-            await self._end()
-        if connection.accepted:
-            await connection.await_disconnect()
-
-    async def _end(self) -> None:
-        """Cancel what was spawned, then call ``disconnect()`` if the connection was accepted."""
-        connection = self._connection
-        code, reason = connection.end()
-        try:
-            while tasks := tuple(self._spawned):
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks)
-            if self._member is not None:
-                await self._member.stop()
-        finally:
-            if connection.accepted:
-                try:
-                    await self.disconnect(code, reason)
-                except (Exception, asyncio.CancelledError) as error:
-                    await self._failed("disconnect", error)
+        accept_headers = scope.get(ACCEPT_HEADERS, ())
+        overrides = type(self).group_message is not WebsocketConsumer.group_message
+        return self._wsconsumer.serve(
+            self, self, scope, receive, send, accept_headers=accept_headers, hears_groups=overrides
+        )

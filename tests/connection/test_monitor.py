@@ -12,7 +12,7 @@ import pytest
 from tests.fakes import ACCEPT, CONNECT, Wire, close, disconnect, scope, sent, text
 from wsconsumer import ConnectionClosed, WebsocketConsumer
 from wsconsumer.connection import connection, monitor
-from wsconsumer.connection.monitor import MAX_EVENTS
+from wsconsumer.connection.read_ahead import MAX_EVENTS
 from wsconsumer.counters import counters
 
 

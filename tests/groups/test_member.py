@@ -210,7 +210,7 @@ async def test_one_that_is_closing_is_not_given_up() -> None:
         await until(lambda: consumer.state.name == "CLOSING")
         now = asyncio.get_running_loop().time()
         for later in (0, 100):
-            consumer._connection.follower.look_after(now + later)  # type: ignore[union-attr]  # noqa: SLF001  # the clock of the test
+            consumer._wsconsumer.member.look_after(now + later)  # type: ignore[union-attr]  # noqa: SLF001  # the clock of the test
         wire.open()
         await wire.until_sent(3)
         assert wire.sent[2] == close(4000)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.fakes import ACCEPT, CONNECT, close, disconnect, scope, sent, text
-from wsconsumer import WebsocketConsumer, consumer, servers
+from wsconsumer import WebsocketConsumer, servers, session
 from wsconsumer.connection import connection, monitor
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ async def test_a_close_while_the_watchman_reads() -> None:
 
 async def test_a_server_that_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A send() that never ends again holds no disconnect() up."""
-    monkeypatch.setattr(consumer, "STOP_TIMEOUT", 0)
+    monkeypatch.setattr(session, "STOP_TIMEOUT", 0)
     monkeypatch.setattr(connection, "STOP_TIMEOUT", 0)
     codes = []
 

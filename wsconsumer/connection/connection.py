@@ -1,7 +1,7 @@
 """
 One connection: its state, and the verbs that move it, spoken in ASGI to the server's ``send``.
 
-Nothing of the server gets out of here: whatever ``send`` raises once the client may have gone
+No error of a server gets out of here: whatever ``send`` raises once the client may have gone
 becomes ``ConnectionClosed``. Read ``protocol.TRANSITIONS`` first.
 """
 
@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ..counters import counters
 from ..exceptions import ConnectionClosed, InvalidEvent, InvalidState
 from ..protocol import (
-    ACCEPT_HEADERS,
     TRANSITIONS,
     Action,
     CloseCode,
@@ -35,12 +33,13 @@ from ..protocol import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .outbox import Follower
-
 logger = logging.getLogger("wsconsumer.consumer")
 
 CLOSE_TIMEOUT: Final = 10.0
-"""Seconds that the server has, once a close was sent, to report that the connection is closed."""
+"""
+Seconds from a close to its end: the server has them to report that the connection is closed, and
+the hook that called ``close()`` to finish.
+"""
 
 STOP_TIMEOUT: Final = 1.0
 """The same in seconds where the server is stopping and the application was cancelled."""
@@ -50,32 +49,40 @@ _WITH_CLIENT: Final = {
     ConnectionState.CONNECTING: ConnectionState.CLOSED,
     ConnectionState.OPEN: ConnectionState.CLOSING,
 }
-"""The states in which a client that leaves is news, and where that leads a hook that runs."""
+"""The states in which a client that leaves is news, and where a hook that runs is then."""
+
+
+class Follower(Protocol):
+    """What goes along with a connection: its membership in groups, and what waits for it."""
+
+    def follow(self, state: ConnectionState) -> None:
+        """The connection has moved to another state."""
+
+    async def flush(self) -> None:
+        """Return when everything that waits now has been sent."""
 
 
 class Connection:
     """
-    One websocket connection as the application sees it; made in the task that serves it.
+    One websocket connection as the application sees it.
 
-    ``owner`` is the name that errors speak of. ``emit`` takes a ``websocket.send`` event: it is the
-    server's own ``send`` while the connection is open, and raises the right error at other times,
-    so that a message costs no look at the state. ``follower``, once there is
-    one, may set it too.
+    ``owner`` is the name that errors and log lines use. ``emit`` takes a ``websocket.send`` event:
+    it is the server's own ``send`` while the connection is open, and ``None`` at other times, so
+    that a message costs no look at the state. ``receive`` returns the next event. Both can be
+    diverted for a while, by the methods that say so.
     """
 
     __slots__ = (
+        "__weakref__",
+        "_accept_headers",
+        "_follower",
+        "_loop",
         "_scope",
-        "_task",
-        "_timer",
-        "abandoned",
         "accepted",
         "close_code",
+        "close_deadline",
         "close_reason",
-        "dropped",
         "emit",
-        "follower",
-        "handling",
-        "interrupted",
         "owner",
         "receive",
         "rejected_with",
@@ -84,33 +91,71 @@ class Connection:
         "subprotocol",
     )
 
-    def __init__(self, owner: str, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        owner: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        accept_headers: Sequence[Header] = (),
+    ) -> None:
         self.owner = owner
         self.receive = receive
-        self.emit: Send = self._refuse
+        self.emit: Send | None = None
         self.state = ConnectionState.CONNECTING
         self.accepted = False
         self.rejected_with: int | None = None
         self.subprotocol: str | None = None
         self.close_code: int | None = None
         self.close_reason = ""
-        self.handling: Event | None = None
-        self.interrupted = False
-        self.abandoned = False
-        self.dropped = 0
-        self.follower: Follower | None = None
+        self.close_deadline: float | None = None
         self.server_send = send
+        self._follower: Follower | None = None
+        self._loop = asyncio.get_running_loop()
         self._scope = scope
-        self._task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._timer: asyncio.TimerHandle | None = None
+        self._accept_headers = accept_headers
 
-    async def connected(self) -> bool:
-        """Take the first event; tell whether the client is still there to be answered."""
+    def attach(self, follower: Follower) -> None:
+        """Let a follower know of every change of state from now on."""
+        self._follower = follower
+        follower.follow(self.state)
+
+    def divert(self, send: Send) -> None:
+        """Let messages go through ``send`` while the connection is open, until ``undivert()``."""
+        self.emit = send
+
+    def undivert(self) -> None:
+        """Let messages go straight to the server again."""
+        self.emit = self.server_send
+
+    def read_through(self, receive: Receive) -> Receive:
+        """Let events come through ``receive``; return what they came through before."""
+        before = self.receive
+        self.receive = receive
+        return before
+
+    def check_loop(self, verb: str) -> None:
+        """Raise ``InvalidState`` unless the connection's own event loop is the one that runs."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not self._loop:
+            raise InvalidState(
+                f"{self.owner}.{verb} belongs to the event loop of its connection, and was called "
+                "from another thread or event loop. To reach the client from there, broadcast() "
+                "to a group that it is in. Or wrap the blocking work in sync_to_async() and send "
+                "here, or hand the coroutine over with "
+                "asyncio.run_coroutine_threadsafe(coroutine, loop)."
+            )
+
+    async def receive_connect(self) -> bool:
+        """Wait for the first event; return whether the client is still there to be answered."""
         event = await self.receive()
         if event["type"] == "websocket.connect":
             return True
         if event["type"] == "websocket.disconnect":
-            self.disconnected(event)
+            self.on_disconnect(event)
             return False
         raise InvalidEvent(f"Expected websocket.connect first, got {event['type']!r}.")
 
@@ -127,13 +172,13 @@ class Connection:
         event = {
             "type": "websocket.accept",
             "subprotocol": subprotocol,
-            "headers": [*lines, *self._scope.get(ACCEPT_HEADERS, ())],
+            "headers": [*lines, *self._accept_headers],
         }
         try:
             await self.server_send(event)
         except Exception as error:
             self._move(ConnectionState.CLOSED)
-            raise self._closed(Action.ACCEPT) from error
+            raise self.closed_error(Action.ACCEPT) from error
         self._move(TRANSITIONS[ConnectionState.CONNECTING][Action.ACCEPT])
         self.accepted = True
         self.subprotocol = subprotocol
@@ -177,26 +222,38 @@ class Connection:
                     logger.info("No denial response here: the client gets 403, not %d.", status)
                 await self.server_send({"type": "websocket.close"})
         except Exception as error:
-            self.not_sent(f"the denial {status}", error)
+            self.log_not_sent(f"the denial {status}", error)
 
-    async def _refuse(self, event: Event) -> None:
-        raise self._refusal(Action.SEND)
+    def refusal(self, action: Action) -> InvalidState | ConnectionClosed:
+        """Return the error for a verb that this state forbids."""
+        verb = f"{self.owner}.{action.value}"
+        if self.rejected_with is not None:
+            return InvalidState(f"{verb} comes too late: reject({self.rejected_with}) was called.")
+        if self.state is ConnectionState.CONNECTING:
+            return InvalidState(
+                f"{verb} needs an open connection, but it is CONNECTING. Call accept() first."
+            )
+        if self.state is _OPEN:
+            return InvalidState(
+                f"{verb} comes too late: the connection is OPEN, accept() was called. "
+                "End it with close()."
+            )
+        return self.closed_error(action)
 
-    def send_failed(self, data: object) -> Exception:
-        """Return the error for a message that the server did not take."""
+    def send_error(self, data: object) -> Exception:
+        """Return the error for a message that the server did not take; the client may have gone."""
         if isinstance(data, str):
             try:
                 encode_text(data, f"{self.owner}.send() text")
             except ValueError as error:
                 return error
-        self.lost()
-        return self._closed(Action.SEND)
+        self.lose()
+        return self.closed_error(Action.SEND)
 
-    def lost(self) -> None:
-        """The server did not take a message: the client has gone, and it will say so."""
+    def lose(self) -> None:
+        """Give up the client: the server did not take a message, and will say that it has gone."""
         if self.state is _OPEN:
-            self._move(ConnectionState.CLOSING)
-            self._expect_disconnect()
+            self._begin_closing()
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Close the connection. Arguments and errors: ``WebsocketConsumer.close``."""
@@ -206,28 +263,27 @@ class Connection:
             return
         if self.state is not _OPEN:
             return
-        self.begin_to_close(int(code), reason)
-        await self.finish_to_close()
+        self.begin_close(int(code), reason)
+        await self.finish_close()
 
-    def begin_to_close(self, code: int, reason: str) -> None:
-        """Let nothing more be sent but the close itself."""
-        self._move(TRANSITIONS[self.state][Action.CLOSE])
+    def begin_close(self, code: int, reason: str) -> None:
+        """Let nothing be sent any more but the close itself."""
         self.close_code, self.close_reason = code, reason
-        self._expect_disconnect()
+        self._begin_closing()
 
-    async def finish_to_close(self) -> None:
-        """Send the close, behind all that waits to be sent, within bounds."""
-        code = self._code
+    async def finish_close(self) -> None:
+        """Send the close behind everything that waits to be sent, within ``CLOSE_TIMEOUT``."""
+        code = self.code
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                if self.follower is not None:
-                    await self.follower.flush()
+                if self._follower is not None:
+                    await self._follower.flush()
                 await self._send_close(code, self.close_reason)
         except Exception as error:
-            self.not_sent(f"the close {code}", error)
+            self.log_not_sent(f"the close {code}", error)
 
-    def not_sent(self, what: str, error: Exception) -> None:
-        """Nobody is there to be told; a server that says so without an OSError may be wrong."""
+    def log_not_sent(self, what: str, error: Exception) -> None:
+        """Log what the server did not take; anything but an ``OSError`` may be a fault of its."""
         level = logging.DEBUG if isinstance(error, OSError) else logging.INFO
         logger.log(level, "%s: %s was not sent.", self.owner, what, exc_info=error)
 
@@ -250,41 +306,26 @@ class Connection:
             await self.server_send({"type": "websocket.close", "code": CloseCode.NORMAL.value})
             logger.warning("%s: the server can't send %d, the client got 1000.", self.owner, code)
 
-    def disconnected(self, event: Event) -> None:
-        """Take the event that ends the connection; what closed it first is what counts."""
+    def on_disconnect(self, event: Event) -> None:
+        """Handle the event that ends the connection; whatever closed it first names the code."""
         code, reason = disconnected(event)
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
         self._move(TRANSITIONS[self.state][Action.DISCONNECT])
-        if self.interrupted:
-            # The hook swallowed its cancellation.
-            self.interrupted = False
-            self._task.uncancel()
+
+    def on_client_left(self) -> None:
+        """Handle a client that left while a hook runs: the hook can send nothing any more."""
+        if self.state in _WITH_CLIENT:
+            self._move(_WITH_CLIENT[self.state])
 
     def end(self) -> tuple[int, str]:
         """Close for good: nothing is sent or awaited any more. Return close code and reason."""
         self._move(ConnectionState.CLOSED)
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.dropped:
-            counters["message_dropped"] += self.dropped
-            logger.info("%s: %d messages came too late.", self.owner, self.dropped)
-        return self._code, self.close_reason
+        return self.code, self.close_reason
 
-    def interrupt(self) -> None:
-        """The client has left: cancel the hook that still runs for it, unless we closed first."""
-        if self.handling is not None and self.state in _WITH_CLIENT:
-            self._move(_WITH_CLIENT[self.state])
-            self.interrupted = True
-            self._task.cancel()
-
-    def was_interrupted(self, error: BaseException) -> bool:
-        """Tell, once, whether ``error`` is our own cancellation of a hook."""
-        ours = self.interrupted and asyncio.current_task() is self._task
-        if not ours or not isinstance(error, asyncio.CancelledError):
-            return False
-        self.interrupted = False
-        return self._task.uncancel() == 0
+    def release(self) -> None:
+        """Let go of what refers back to the connection, so that its memory is free at once."""
+        self._follower = None
 
     async def await_disconnect(self) -> None:
         """Let a close frame out of a server that is stopping: wait a little for its answer."""
@@ -295,68 +336,37 @@ class Connection:
         except Exception:
             logger.debug("%s: the server did not report the close.", self.owner, exc_info=True)
 
-    def gave_up(self, error: BaseException) -> bool:
-        """Tell whether ``error`` is our own way out of waiting for the disconnect event."""
-        return (
-            self.abandoned
-            and isinstance(error, asyncio.CancelledError)
-            and self._task.uncancel() == 0
-        )
-
-    def _expect_disconnect(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abandon)
-
-    def _abandon(self) -> None:
-        """Wake the loop that waits in vain for the disconnect event; never interrupt a hook."""
-        if self.handling is not None:
-            self._expect_disconnect()
-        else:
-            self.abandoned = True
-            self._task.cancel()
-
-    def _move(self, state: ConnectionState) -> None:
-        self.state = state
-        self.emit = self.server_send if state is _OPEN else self._refuse
-        if self.follower is not None:
-            self.follower.follow(state)
-
     def check_joinable(self) -> None:
         """Raise ``ConnectionClosed`` or ``InvalidState`` if it is too late to join a group."""
-        if Action.JOIN not in TRANSITIONS[self.state]:
-            raise self._refusal(Action.JOIN)
+        self._check(Action.JOIN)
 
-    def closed(self) -> ConnectionClosed:
-        """Return the error for a message that waited when the connection closed."""
-        return self._closed(Action.SEND)
-
-    def _check(self, action: Action) -> None:
-        if action not in TRANSITIONS[self.state]:
-            raise self._refusal(action)
-
-    def _refusal(self, action: Action) -> InvalidState | ConnectionClosed:
-        verb = f"{self.owner}.{action.value}"
-        if self.rejected_with is not None:
-            return InvalidState(f"{verb} comes too late: reject({self.rejected_with}) was called.")
-        if self.state is ConnectionState.CONNECTING:
-            return InvalidState(
-                f"{verb} needs an open connection, but it is CONNECTING. Call accept() first."
-            )
-        if self.state is _OPEN:
-            return InvalidState(
-                f"{verb} comes too late: the connection is OPEN, accept() was called. "
-                "End it with close()."
-            )
-        return self._closed(action)
-
-    def _closed(self, action: Action) -> ConnectionClosed:
+    def closed_error(self, action: Action = Action.SEND) -> ConnectionClosed:
+        """Return the error for a verb that comes when the connection is closing or closed."""
         reason = f" {self.close_reason!r}" if self.close_reason else ""
         return ConnectionClosed(
             f"{self.owner}.{action.value} needs an open connection, but it is "
-            f"{self.state.name} ({self._code}{reason}).",
-            code=self._code,
+            f"{self.state.name} ({self.code}{reason}).",
+            code=self.code,
             reason=self.close_reason,
         )
 
     @property
-    def _code(self) -> int:
+    def code(self) -> int:
+        """The close code as far as it is known; 1006 if nobody said one (RFC 6455, 7.1.5)."""
         return CloseCode.ABNORMAL.value if self.close_code is None else self.close_code
+
+    def _check(self, action: Action) -> None:
+        if action not in TRANSITIONS[self.state]:
+            raise self.refusal(action)
+
+    def _begin_closing(self) -> None:
+        self._move(ConnectionState.CLOSING)
+        self.close_deadline = self._loop.time() + CLOSE_TIMEOUT
+
+    def _move(self, state: ConnectionState) -> None:
+        self.state = state
+        self.emit = self.server_send if state is _OPEN else None
+        if state is ConnectionState.CLOSED:
+            self.close_deadline = None
+        if self._follower is not None:
+            self._follower.follow(state)

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from contextvars import copy_context
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..counters import counters
 
@@ -20,25 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     from ..limits import Limits
-    from ..protocol import ConnectionState
 
 logger = logging.getLogger("wsconsumer.groups")
 
+STOP_TIMEOUT: Final = 5.0
+"""Seconds that a ``group_message()`` has to end, once it is cancelled."""
+
 OVERHEAD: Final = 100
 """Bytes that each message counts besides its own: what it costs to let it wait."""
-
-
-class Follower(Protocol):
-    """What goes along with a connection: its membership in groups, and what waits for it."""
-
-    def follow(self, state: ConnectionState) -> None:
-        """Take note that the connection moved to another state."""
-
-    async def flush(self) -> None:
-        """Return when all is sent that waits now."""
-
-    def look_after(self, now: float) -> None:
-        """Called now and then, with the seconds of a clock."""
 
 
 class Entry(NamedTuple):
@@ -131,6 +120,10 @@ class Outbox:
         self._append(Entry(item, 0, waiter))
         return waiter
 
+    def hold(self) -> None:
+        """Let everything wait until ``release()``."""
+        self.is_held = True
+
     def release(self) -> None:
         """Begin to send what was held."""
         self.is_held = False
@@ -154,9 +147,19 @@ class Outbox:
         self._stopped = error
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=STOP_TIMEOUT)
+        if self._task is not None:
+            logger.warning(
+                "%s: group_message() did not end within %d seconds of its cancellation; it is left "
+                "behind.",
+                self._owner,
+                STOP_TIMEOUT,
+            )
         if self.dropped:
             logger.info("%s: %d broadcasts were dropped in all.", self._owner, self.dropped)
+        # They refer to the member, which refers to us.
+        self._on_full = self._on_idle = _nothing
+        self._on_error = _nothing
 
     def is_stuck(self, now: float) -> bool:
         """
@@ -244,6 +247,10 @@ class Outbox:
         finally:
             self.size -= size
             self._stuck_since = None
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing: the connection has ended."""
 
 
 def _fail(waiter: asyncio.Future[None] | None, error: BaseException) -> None:

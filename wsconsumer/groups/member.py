@@ -84,28 +84,28 @@ class Member:
             on_error=self._on_error,
             on_idle=self._on_idle,
         )
-        connection.follower = self
-        self.follow(connection.state)
+        connection.attach(self)
 
     def follow(self, state: ConnectionState) -> None:
         """Let broadcasts take the way that the connection's state has for them."""
-        self._outbox.is_held = state is _CONNECTING
         if state is _CONNECTING:
+            self._outbox.hold()
             self.deliver = self._queue
         elif state is not _OPEN:
             self.deliver = _ignore
-        elif self._outbox.is_busy:
-            self._go_behind()
-            self._outbox.release()
         else:
-            self._on_idle()
+            if self._outbox.is_busy:
+                self._go_behind()
+            else:
+                self._on_idle()
+            self._outbox.release()
 
     def _on_idle(self) -> None:
         """Nothing waits (any more): the next message goes the shortest way."""
         if self.connection.state is not _OPEN:
             return
         self.deliver = self._deliver_now if self._is_direct else self._queue
-        self.connection.emit = self._send
+        self.connection.undivert()
 
     def _deliver_now(self, message: Message) -> None:
         """Begin to send; most servers are done with it at once, without a task of its own."""
@@ -129,7 +129,7 @@ class Member:
         """Let what comes from now on go behind what waits, the consumer's own messages too."""
         self.deliver = self._queue
         if self._listener is None:
-            self.connection.emit = self._send_behind
+            self.connection.divert(self._send_behind)
 
     async def _send_behind(self, event: Event) -> None:
         await self._outbox.put_and_wait(event)
@@ -152,22 +152,22 @@ class Member:
         if connection.state is _OPEN:
             counters["outbox_closed"] += 1
             logger.warning("%s: closing with 1013, the client is slow: %s.", connection.owner, why)
-            connection.begin_to_close(CloseCode.TRY_AGAIN_LATER.value, "too slow")
-            self._outbox.clear(connection.closed())
-            self._farewell = asyncio.create_task(connection.finish_to_close())
+            connection.begin_close(CloseCode.TRY_AGAIN_LATER.value, "too slow")
+            self._outbox.clear(connection.closed_error())
+            self._farewell = asyncio.create_task(connection.finish_close())
 
     def _on_error(self, error: Exception) -> None:
         connection = self.connection
-        connection.not_sent("a broadcast", error)
-        connection.lost()
-        self._outbox.clear(connection.closed())
+        connection.log_not_sent("a broadcast", error)
+        connection.lose()
+        self._outbox.clear(connection.closed_error())
 
     async def stop(self) -> None:
         """End with the connection."""
         if self._farewell is not None:
             self._farewell.cancel()
             await asyncio.wait([self._farewell])
-        error = self.connection.closed()
+        error = self.connection.closed_error()
         if self.connection.accepted:
             self._outbox.clear(error)
         await self._outbox.stop(error)

@@ -49,7 +49,7 @@ class WebsocketDispatcher:
                 await answer.application(served, receive, send)
                 return
         connection = Connection("WebsocketDispatcher", scope, receive, send)
-        if await connection.connected():
+        if await connection.receive_connect():
             await connection.deny(answer.status, answer.headers, answer.body)
 
     async def _answer(self, scope: Scope) -> Answer:

@@ -7,7 +7,7 @@ instance is an ASGI application for that one connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from ..protocol import Application, Event, Receive, Scope, Send
 
+
+C = TypeVar("C", bound="ConsumerView")
 
 View: TypeAlias = "Callable[..., HttpResponse]"
 
@@ -113,7 +115,7 @@ class ConsumerView:
         def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not isinstance(request, WebsocketRequest):
                 return UpgradeRequired(upgrade_header=isinstance(request, ASGIRequest))
-            return UpgradeResponse(cls._instance(initkwargs, request, args, kwargs))
+            return UpgradeResponse(make_consumer(cls, initkwargs, request, args, kwargs))
 
         view.__doc__ = cls.__doc__
         view.__module__ = cls.__module__
@@ -138,30 +140,31 @@ class ConsumerView:
                 )
             route = scope.get("url_route") or {}
             request = WebsocketRequest(scope)
-            consumer = cls._instance(
-                initkwargs, request, route.get("args", ()), route.get("kwargs", {})
+            consumer = make_consumer(
+                cls, initkwargs, request, route.get("args", ()), route.get("kwargs", {})
             )
             await consumer(scope, receive, send)
 
         application.consumer_class = cls  # type: ignore[attr-defined]  # for the system check
         return application
 
-    @classmethod
-    def _instance(
-        cls,
-        initkwargs: dict[str, Any],
-        request: HttpRequest,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Self:
-        consumer = cls(**initkwargs)
-        consumer.setup(request, *args, **kwargs)
-        if not hasattr(consumer, "request"):
-            raise ImproperlyConfigured(
-                f"{cls.__name__} has no request. Did you override setup() without calling super()?"
-            )
-        return consumer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """Return the coroutine that serves one connection."""
         raise NotImplementedError
+
+
+def make_consumer(
+    cls: type[C],
+    initkwargs: dict[str, Any],
+    request: HttpRequest,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> C:
+    """Return the instance for one connection."""
+    consumer = cls(**initkwargs)
+    consumer.setup(request, *args, **kwargs)
+    if not hasattr(consumer, "request"):
+        raise ImproperlyConfigured(
+            f"{cls.__name__} has no request. Did you override setup() without calling super()?"
+        )
+    return consumer

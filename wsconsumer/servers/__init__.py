@@ -51,12 +51,6 @@ def current_task() -> asyncio.Task[Any] | None:
     return None if _package(type(task)) == "granian" else task
 
 
-def is_cancelled() -> bool:
-    """Tell a cancellation of this task from one that merely came out of something it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 def _package(function: object) -> str:
     module = getattr(function, "__module__", None) or ""
     return module.partition(".")[0]

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from . import current_task, is_cancelled
+from ..cancellation import is_cancelled
+from . import current_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

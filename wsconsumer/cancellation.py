@@ -1,0 +1,109 @@
+"""
+Whose cancellation is it? Asked and answered here, for the task that serves a connection.
+
+A ``CancelledError`` says that a task was cancelled, but not by whom. asyncio counts the requests
+(``Task.cancelling()``); whoever made one takes it back (``Task.uncancel()``) when it has done its
+work. ``Cancellations`` remembers those that are ours: what is counted beyond them is the server's,
+and an error while nothing is counted came out of something else that had been cancelled.
+``Cause`` is the table of answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+
+
+class Cause(enum.Enum):
+    """Why a hook, or the wait for the next event, was cancelled."""
+
+    SERVER = "the server is stopping, or whoever runs the application wants it to end"
+    CLIENT_LEFT = "the client has left while a hook was running for it"
+    OVERDUE = "a hook did not end in time after its own close()"
+    CLOSE_UNANSWERED = "the server did not report the end of a connection that we closed"
+    STRAY = "something that a hook awaited had been cancelled: an error like any other"
+
+
+class Cancellations:
+    """The cancellations of one task that we asked for ourselves."""
+
+    __slots__ = ("_cause", "_count", "_task")
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+        self._cause: Cause | None = None
+        self._count = 0
+
+    def request(self, cause: Cause) -> None:
+        """Cancel the task."""
+        self._cause = cause
+        self._count += 1
+        self._task.cancel()
+
+    def take_back(self) -> Cause | None:
+        """Return why we cancelled, if we did: it has done its work, so let the task go on."""
+        cause, count = self._cause, self._count
+        self._cause, self._count = None, 0
+        for _ in range(count):
+            self._task.uncancel()
+        return cause
+
+    def judge(self) -> Cause:
+        """Return the cause of a cancellation that came up to us; ours are taken back by it."""
+        if not is_current(self._task):
+            return Cause.SERVER if is_cancelled() else Cause.STRAY
+        ours = self.take_back()
+        if is_cancelled():
+            return Cause.SERVER
+        return ours or Cause.STRAY
+
+    async def absorb(self) -> None:
+        """
+        Let a cancellation that is still on its way arrive, unless it is the server's.
+
+        A ``TaskGroup`` (3.13) whose child fails while we cancel its parent cancels the parent again
+        as it ends, and this one strikes at the next ``await``.
+        """
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+
+
+def is_cancelled() -> bool:
+    """Return whether somebody asked the running task to end, and has not taken it back."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def is_current(task: asyncio.Task[None]) -> bool:
+    """Return whether this task is the one that runs."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no event loop is running
+        return False
+
+
+def is_abandoned(error: BaseException, task: asyncio.Task[None]) -> bool:
+    """
+    Return whether a coroutine of this task is being thrown away.
+
+    Python then raises ``GeneratorExit`` in it, and nothing can be awaited any more. A hook that
+    raises one of its own does so while the task runs.
+    """
+    return isinstance(error, GeneratorExit) and not is_current(task)
+
+
+def consists_of(error: BaseException, kind: type[BaseException]) -> bool:
+    """Return whether an exception is of a kind, or is a group of nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(consists_of(member, kind) for member in error.exceptions)
+    return isinstance(error, kind)
+
+
+def contains(error: BaseException, kind: type[BaseException]) -> bool:
+    """Return whether an exception is of a kind, or is a group with one in it."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(contains(member, kind) for member in error.exceptions)
+    return isinstance(error, kind)

@@ -1,0 +1,401 @@
+"""
+One consumer on one connection, from ``websocket.connect`` to the end.
+
+``Session.run`` is the coroutine that an idle websocket waits in, and its loop is the per-message
+path: what a hand-written ASGI loop does, plus one look at the state and one note of what is being
+handled. Read it first, then ``_contain`` for what becomes of a hook that raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+
+from .cancellation import Cancellations, Cause, consists_of, contains, is_abandoned, is_current
+from .connection.connection import STOP_TIMEOUT, Connection
+from .connection.monitor import monitor
+from .exceptions import ConnectionClosed, InvalidState
+from .groups.hub import Hub, hub, new_token, refuse
+from .groups.member import Member
+from .protocol import Action, CloseCode, ConnectionState, empty_message
+from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, report
+from .spawned import SpawnedTasks, check_coroutine, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from django.http import HttpRequest
+
+    from .groups.envelope import Broadcast
+    from .limits import Limits
+    from .protocol import Event, Header, Receive, Scope, Send
+
+logger = logging.getLogger("wsconsumer.consumer")
+
+_OPEN: Final = ConnectionState.OPEN
+
+
+PATIENCE: Final = 10.0
+"""Seconds after which a hook that swallowed its cancellation is cancelled again."""
+
+
+class Consumer(Protocol):
+    """What a session needs of a consumer: its request, and its hooks to call."""
+
+    request: HttpRequest
+
+    async def connect(self) -> None: ...
+    async def receive(self, data: str | bytes) -> None: ...
+    async def disconnect(self, code: int, reason: str) -> None: ...
+    async def group_message(self, group: str, data: Any) -> None: ...
+
+
+class Session:
+    """
+    Runs one consumer; ``connection`` is there once it is being served.
+
+    ``handling`` is the event that a hook of the loop works at: the monitor looks at it to tell how
+    long that takes.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_cancellations",
+        "_closed_by",
+        "_consumer",
+        "_deadline",
+        "_dropped",
+        "_hears_groups",
+        "_hub",
+        "_is_ending",
+        "_limits",
+        "_loop",
+        "_monitor",
+        "_spawned",
+        "_task",
+        "connection",
+        "handling",
+        "member",
+    )
+
+    connection: Connection
+    _hub: Hub
+
+    def __init__(self) -> None:
+        self.handling: Event | None = None
+        self.member: Member | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached for what serve() has not set yet.
+        raise InvalidState(
+            "This consumer has no connection yet. Verbs and facts of the connection are there in "
+            "its hooks; in __init__() and setup() there are only its own attributes."
+        )
+
+    def serve(
+        self,
+        consumer: Consumer,
+        limits: Limits,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        accept_headers: Sequence[Header] = (),
+        hears_groups: bool,
+    ) -> Coroutine[Any, Any, None]:
+        """
+        Return the coroutine that serves one connection; it must be awaited in the server's task.
+
+        ``accept_headers`` go out with ``accept()``. ``hears_groups``: whether the consumer's own
+        ``group_message()`` takes what is broadcast to its groups.
+        """
+        owner = type(consumer).__name__
+        self.connection = Connection(owner, scope, receive, send, accept_headers)
+        self._consumer = consumer
+        self._limits = limits
+        self._hears_groups = hears_groups
+        self._spawned = SpawnedTasks(owner)
+        self._closed_by: Event | None = None
+        self._deadline: float | None = None
+        self._is_ending = False
+        self._dropped = 0
+        return self.run()
+
+    async def run(self) -> None:  # noqa: C901  # the loop is one coroutine: each level costs per message
+        """Serve the connection to its end."""
+        consumer, connection = self._consumer, self.connection
+        self._begin()
+        try:
+            listens = await self._connect()
+            while listens:
+                event = await connection.receive()
+                # Only a message has text, so most events need no look at their type.
+                data = event.get("text")
+                if data is None:
+                    if event["type"] != "websocket.receive":
+                        connection.on_disconnect(event)
+                        break
+                    data = event.get("bytes")
+                if connection.state is not _OPEN:
+                    self._dropped += 1
+                    continue
+                self.handling = event
+                try:
+                    if data is None:
+                        raise empty_message(event)
+                    await consumer.receive(data)
+                except BaseException as error:
+                    self.handling = None
+                    if not await self._contain("receive", error):
+                        raise
+                self.handling = None
+            await self._end()
+        except BaseException as error:
+            if not await self._stop(error):
+                raise
+        finally:
+            self._finish()
+
+    def _begin(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine of ASGI runs in a task"  # noqa: S101
+        self._task = task
+        self._loop = task.get_loop()
+        self._cancellations = Cancellations(task)
+        self._monitor = monitor()
+        self._monitor.watch(self)
+
+    async def _connect(self) -> bool:
+        """Let the consumer decide; return whether the connection was accepted."""
+        connection = self.connection
+        if not await connection.receive_connect():
+            return False
+        self.handling = {"type": "websocket.connect"}
+        try:
+            await self._consumer.connect()
+            if connection.state is ConnectionState.CONNECTING:
+                await connection.accept()
+        except BaseException as error:
+            self.handling = None
+            if not await self._contain("connect", error):
+                raise
+        self.handling = None
+        return connection.accepted
+
+    # What hooks raise.
+
+    async def _contain(
+        self, hook: str, error: BaseException, task: asyncio.Task[Any] | None = None
+    ) -> bool:
+        """
+        Deal with what a hook or a spawned coroutine raised; return False to let it go on up.
+
+        The log and error trackers are told, the client never is. ``task`` is the one that the hook
+        runs in, if that is not the session's.
+        """
+        if contains(error, KeyboardInterrupt) or is_abandoned(error, task or self._task):
+            return False
+        cause = self._cancellations.judge()
+        if consists_of(error, asyncio.CancelledError) and cause is not Cause.STRAY:
+            if cause is not Cause.SERVER:
+                log_cancelled(self._consumer, hook, cause)
+                await self._cancellations.absorb()
+            return cause is not Cause.SERVER
+        if self._is_closed(error):
+            log_closed(self._consumer, hook, error)
+        else:
+            await self._fail(hook, error)
+        if cause is Cause.SERVER:
+            raise asyncio.CancelledError
+        if cause is not Cause.STRAY:
+            await self._cancellations.absorb()
+        return True
+
+    def _is_closed(self, error: BaseException) -> bool:
+        """Return whether this only says that the connection is closed, which is no fault."""
+        is_over = self.connection.state not in (ConnectionState.CONNECTING, _OPEN)
+        return is_over and consists_of(error, ConnectionClosed)
+
+    async def _fail(self, hook: str, error: BaseException) -> None:
+        connection = self.connection
+        is_decided = connection.state is not ConnectionState.CONNECTING
+        if not is_decided and consists_of(error, PermissionDenied):
+            await connection.reject(403)
+        elif not is_decided and consists_of(error, Http404):
+            await connection.reject(404)
+        else:
+            await report(self._consumer, hook, error)
+            if is_decided:
+                await connection.close(CloseCode.INTERNAL_ERROR)
+            else:
+                await connection.reject(500)
+
+    # What time brings; the monitor calls these.
+
+    def client_left(self) -> None:
+        """Cancel the hook that still runs for a client that has left, unless the hook closed."""
+        if self.handling is not None and self.handling is not self._closed_by:
+            self.connection.on_client_left()
+            self._cancel(Cause.CLIENT_LEFT)
+
+    def look_after(self, now: float) -> None:
+        """Look at what should have ended by now; ``now`` in seconds of the loop's clock."""
+        deadline = self.connection.close_deadline if self._deadline is None else self._deadline
+        if deadline is None or now < deadline:
+            return
+        if self.handling is not None:
+            log_overdue(self._consumer, PATIENCE)
+            self._cancel(Cause.OVERDUE)
+        elif self._deadline is None:
+            self._cancel(Cause.CLOSE_UNANSWERED)
+
+    def _cancel(self, cause: Cause) -> None:
+        self._deadline = self._loop.time() + PATIENCE
+        self._cancellations.request(cause)
+
+    def _cancel_again(self, now: float) -> None:
+        """Cancel a hook that has swallowed its cancellation, and goes on and on."""
+        if self._deadline is not None and now > self._deadline and self.handling is not None:
+            self._cancel_overdue()
+
+    # The end.
+
+    async def _stop(self, error: BaseException) -> bool:
+        """
+        End what the server cancelled, or broke; return False to let the error go on up.
+
+        A cancellation of our own is only the way out of waiting for a disconnect event.
+        """
+        if self._is_ending or isinstance(error, GeneratorExit):
+            return False
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        if is_cancelled and self._cancellations.judge() not in (Cause.SERVER, Cause.STRAY):
+            await self._end()
+            return True
+        code = CloseCode.SERVICE_RESTART if is_cancelled else CloseCode.INTERNAL_ERROR
+        try:
+            await self._say_goodbye(code)
+        finally:
+            await self._end()
+        if self.connection.accepted:
+            await self.connection.await_disconnect()
+        return False
+
+    async def _say_goodbye(self, code: CloseCode) -> None:
+        """Close, where the server still lets us; one that has stopped may never be done with it."""
+        if self.connection.state is _OPEN:
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT):
+                    await self.connection.close(code)
+            except TimeoutError:
+                logger.debug("%s: the server did not send the close.", self.connection.owner)
+
+    async def _end(self) -> None:
+        """Cancel what was spawned, then call ``disconnect()`` if the connection was accepted."""
+        self._is_ending = True
+        connection = self.connection
+        self._cancellations.take_back()  # a hook swallowed it
+        code, reason = connection.end()
+        if self._dropped:
+            log_dropped(connection.owner, self._dropped)
+        try:
+            await self._spawned.end()
+            if self.member is not None:
+                await self.member.stop()
+        finally:
+            if connection.accepted:
+                try:
+                    await self._consumer.disconnect(code, reason)
+                except BaseException as error:
+                    if not await self._contain("disconnect", error):
+                        raise
+
+    def _finish(self) -> None:
+        """Let go of everything that refers back to us, so that the memory is free at once."""
+        self._monitor.forget(self)
+        if self.member is not None:
+            self._hub.drop(self.member)
+        self.member = None
+        self.connection.release()
+        if not self._spawned:
+            del self._consumer, self._limits
+
+    # Verbs that need more than the connection.
+
+    def refuse_send(self) -> None:
+        """Raise the error for a ``send()`` on a connection that is not open."""
+        # In disconnect() there is nobody to hear it, and what comes after it must still run.
+        if not (self._is_ending and self.connection.accepted and is_current(self._task)):
+            raise self.connection.refusal(Action.SEND)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the connection, and note if the hook that runs does so itself."""
+        self.connection.check_loop("close()")
+        if is_current(self._task) and self.connection.state is _OPEN:
+            self._closed_by = self.handling
+        await self.connection.close(code, reason)
+
+    async def join(self, group: str) -> None:
+        """Make the connection a member of a group."""
+        self.connection.check_loop("join()")
+        self.connection.check_joinable()
+        if self.member is None:
+            hear = self._hear if self._hears_groups else None
+            self.member = Member(self.connection, self._limits, hear)
+            self._hub = hub()
+        await self._hub.join(self.member, group, self._limits.max_groups)
+
+    async def leave(self, group: str) -> None:
+        """Take the connection out of a group."""
+        self.connection.check_loop("leave()")
+        if self.member is not None:
+            await self._hub.leave(self.member, group)
+
+    async def broadcast(self, group: str, data: Any, include_self: bool) -> None:
+        """Broadcast to a group, on request not to this connection."""
+        self.connection.check_loop("broadcast()")
+        token = b""
+        if not include_self and self.member is not None:
+            token = self.member.token = self.member.token or new_token()
+        await hub().publish(group, data, token)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+        """Start a task that ends with the connection."""
+        owner = self.connection.owner
+        check_coroutine(coroutine, owner)
+        try:
+            self.connection.check_loop("spawn()")
+            if self.connection.state is ConnectionState.CLOSED:
+                raise InvalidState(f"{owner}.spawn() comes too late: the connection is CLOSED.")
+        except InvalidState:
+            coroutine.close()
+            raise
+        return self._spawned.start(self._guard(coroutine), name_of(coroutine))
+
+    async def _guard(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.current_task()
+        try:
+            await coroutine
+        except BaseException as error:
+            if not await self._contain(name_of(coroutine), error, task):
+                raise
+
+    async def _hear(self, broadcast: Broadcast) -> None:
+        """Run ``group_message()`` for one broadcast."""
+        if self.connection.state is not _OPEN:
+            return
+        try:
+            data = broadcast.data
+        except ValueError as error:
+            refuse(broadcast.group, error)
+            return
+        task = asyncio.current_task()
+        try:
+            await self._consumer.group_message(broadcast.group, data)
+        except BaseException as error:
+            if not await self._contain("group_message", error, task):
+                raise
