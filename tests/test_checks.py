@@ -157,7 +157,7 @@ def test_web_concurrency(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_workers_of_a_queue() -> None:
     """W003: nor do groups in memory and Celery; with a backend that carries all is well."""
     assert found()["wsconsumer.W003"].startswith("The settings have CELERY_BROKER_URL, so there")
-    backend = "tests.groups.test_hub.Bus"
+    backend = "tests.groups.test_subscriptions.Bus"
     with override_settings(WSCONSUMER={"GROUPS": {"BACKEND": backend}}):
         assert found() == {}
 

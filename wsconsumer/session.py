@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
@@ -161,9 +161,7 @@ class Session:
             self._finish()
 
     def _begin(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "a coroutine of ASGI runs in a task"  # noqa: S101
-        self._task = task
+        self._task = task = cast("asyncio.Task[None]", asyncio.current_task())
         self._loop = task.get_loop()
         self._cancellations = Cancellations(task)
         self._monitor = monitor()

@@ -16,7 +16,7 @@ from django.urls import path
 from starlette.endpoints import WebSocketEndpoint
 
 from tests.fakes import scope
-from tests.handshake.test_handler import logged_in
+from tests.handshake.telling import logged_in
 from wsconsumer import WebsocketConsumer as OurConsumer
 from wsconsumer import asgi_view
 from wsconsumer.handshake.dispatcher import WebsocketDispatcher

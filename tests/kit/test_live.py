@@ -1,7 +1,7 @@
 """
 ``wsconsumer.test.live``: daphne and the whole project, in the process of the tests.
 
-Other databases than one in memory, and Django's own runner: see ``test_kit_runners.py``.
+Other databases than one in memory, and Django's own runner: see ``test_other_runners.py``.
 """
 
 from __future__ import annotations

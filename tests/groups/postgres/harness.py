@@ -1,0 +1,104 @@
+"""What tests of the postgres backend have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connections
+
+from wsconsumer.groups.postgres.backend import PostgresBackend
+from wsconsumer.test.listener import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.engines import Postgres
+
+
+SHORT = {"TIMEOUT": 0.3}
+SECOND = 5.0
+"""Seconds within which all must be over that does not wait for anything."""
+
+
+class TidyBackend(PostgresBackend):
+    """Closes Django's connection after each use, as the end of a request does."""
+
+    def publish_sync(self, group: str, body: bytes) -> None:
+        try:
+            super().publish_sync(group, body)
+        finally:
+            connections["pg"].close()
+
+
+class Log(logging.Handler):
+    """What is logged as a warning or worse."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+        self._came = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+        self._came.set()
+
+    def count(self, text: str) -> int:
+        """Return how many messages have this in them."""
+        return sum(text in message for message in self.messages)
+
+    async def until(self, text: str) -> None:
+        """Wait for a message that has this in it."""
+        async with asyncio.timeout(10):
+            while not self.count(text):
+                self._came.clear()
+                await self._came.wait()
+
+
+quick = pytest.mark.usefixtures("_quick")
+
+
+def make_backend(prefix: str = "test", **options: Any) -> PostgresBackend:
+    """Return one that is not started."""
+    return PostgresBackend("pg", prefix, options)
+
+
+@asynccontextmanager
+async def listening(*groups: str, **options: Any) -> AsyncIterator[Listener]:
+    """Start a backend that is subscribed to these groups, and close it in the end."""
+    listener = Listener(make_backend(**options))
+    await listener.backend.start(listener.deliver)
+    try:
+        await listener.backend.subscribe(groups)
+        yield listener
+    finally:
+        await listener.backend.aclose()
+
+
+async def in_thread(work: Callable[[], Any]) -> Any:
+    """Run sync code as Django does, and close its connection."""
+
+    def run() -> Any:
+        try:
+            return work()
+        finally:
+            connections["pg"].close()
+
+    return await asyncio.to_thread(run)
+
+
+def processes(postgres: Postgres, query: str = "%") -> list[int]:
+    """Return the processes that serve our connections, by their last query."""
+    rows = postgres.query(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'wsconsumer' AND query LIKE %s",
+        query,
+    )
+    return [pid for (pid,) in rows]
+
+
+def terminate(postgres: Postgres, pids: list[int]) -> None:
+    """End processes, and wait until they are gone."""
+    postgres.query("SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s) AS pid", pids)

@@ -1,0 +1,129 @@
+"""``groups/postgres/link.py``: the way to PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from tests.groups.postgres.harness import SHORT, Log, listening, quick
+from wsconsumer.groups.postgres.link import parameters
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engines import Postgres
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+class Pooler:
+    """Stands between, shows processes of its own, and can fall silent."""
+
+    def __init__(self, port: int) -> None:
+        self.silent = False
+        self._port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._port)
+        for source, sink in ((reader, to_upstream), (upstream, writer)):
+            self._tasks.add(asyncio.create_task(self._pump(source, sink)))
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                if not self.silent:
+                    # BackendKeyData: the process, and a secret
+                    start = data.find(b"K\x00\x00\x00\x0c") + 5
+                    if start >= 5:
+                        data = data[:start] + b"\x00\x00\x00\x07" + data[start + 4 :]
+                    sink.write(data)
+        finally:
+            sink.close()
+
+
+async def test_a_pooler(database: dict[str, Any], log: Log, postgres: Postgres) -> None:
+    """Who goes through a pooler is warned, because through most of them nothing comes in."""
+    async with Pooler(postgres.port) as pooler:
+        database["PORT"] = str(pooler.port)
+        async with listening("g") as one:
+            assert log.count("is reached through a pooler. If it pools transactions") == 1
+            await one.backend.publish("g", b"body")
+            await one.until("g", b"body")
+
+
+@quick
+async def test_a_way_that_falls_silent(
+    database: dict[str, Any], log: Log, postgres: Postgres
+) -> None:
+    """A connection that is half open is found out, and made anew."""
+    async with Pooler(postgres.port) as pooler:
+        database["PORT"] = str(pooler.port)
+        async with listening("g", **SHORT) as one:
+            await one.backend.publish("g", b"before")
+            await one.until("g", b"before")
+            pooler.silent = True
+            await log.until("is away")
+            pooler.silent = False
+            await log.until("is back")
+            await one.backend.publish("g", b"end")
+            await one.until("g", b"end")
+
+
+async def test_options_of_django(database: dict[str, Any]) -> None:
+    """What OPTIONS say to Django or psycopg is not for libpq, and all else is."""
+    database["OPTIONS"] = {
+        "pool": {"min_size": 1},
+        "server_side_binding": True,
+        "isolation_level": 4,
+        "assume_role": "somebody",
+        "cursor_factory": object,
+        "prepare_threshold": 5,
+        "sslmode": "disable",
+        "connect_timeout": 3,
+        "keepalives_idle": 60,
+        "passfile": None,
+    }
+    assert parameters("pg") == {
+        "dbname": "postgres",
+        "user": "tester",
+        "host": "127.0.0.1",
+        "port": database["PORT"],
+        "client_encoding": "UTF8",
+        "sslmode": "disable",
+        "connect_timeout": "3",
+        "fallback_application_name": "wsconsumer",
+        "keepalives_idle": "60",
+        "keepalives_interval": "10",
+        "keepalives_count": "3",
+    }
+    async with listening("g") as one:
+        await one.backend.publish("g", b"body")
+        await one.until("g", b"body")
+
+
+async def test_a_service_file(
+    database: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: Postgres
+) -> None:
+    """Where PostgreSQL is can be in a service file."""
+    file = tmp_path / "services"
+    file.write_text(f"[ours]\nhost=127.0.0.1\nport={postgres.port}\nuser=tester\ndbname=postgres\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    database |= dict.fromkeys(("NAME", "USER", "HOST", "PORT"), "")
+    database["OPTIONS"] = {"service": "ours"}
+    async with listening("g") as one:
+        await one.backend.publish("g", b"body")
+        await one.until("g", b"body")

@@ -1,0 +1,239 @@
+"""The kit under other configurations, databases and runners, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+INNER = """
+import asyncio
+from urllib.request import urlopen
+import pytest, pytest_asyncio
+from django.contrib.auth.models import Group
+from django.test import TestCase, TransactionTestCase
+from websockets.asyncio.client import connect as aconnect
+from tests.kit.groups import GroupsConsumer, converse
+from wsconsumer.test import LiveWebsocketTestCase, WebsocketClient, WebsocketTestMixin, connect
+"""
+
+DATABASE_TESTS = f'''{INNER}
+@pytest.fixture
+def group():
+    Group.objects.create(name="fixture")
+
+async def test_db(db, group):
+    """A transaction that is never committed, on the connection of the fixtures."""
+    async with connect(GroupsConsumer) as websocket:
+        await converse(websocket)
+
+async def test_db_outside_the_block(db, group, websocket_client):
+    await Group.objects.acreate(name="outside")
+    async with websocket_client.connect("/ws/groups/") as websocket:
+        await websocket.send("")
+        assert await websocket.receive() == "fixture outside"
+
+async def test_transactional_db(transactional_db, group):
+    async with connect(GroupsConsumer) as websocket:
+        await converse(websocket)
+
+def test_nothing_was_committed(transactional_db):
+    """Whatever runs before: what is rolled back or flushed is gone."""
+    assert not Group.objects.exists()
+
+async def test_live(live_websocket_server, group):
+    async with aconnect(live_websocket_server.websocket_url_for("/ws/groups/")) as websocket:
+        await Group.objects.acreate(name="body")
+        await websocket.send("websocket")
+        assert await websocket.recv() == "body fixture websocket"
+    assert await Group.objects.acount() == 3
+    page = await asyncio.to_thread(urlopen, live_websocket_server.url + "/groups/")
+    with page:
+        assert page.read() == b"3"
+
+async def test_live_left_open(live_websocket_server, group):
+    websocket = await aconnect(live_websocket_server.websocket_url_for("/ws/groups/"))
+    await websocket.send("")
+    assert await websocket.recv() == "fixture"
+    websocket.transport.pause_reading()  # this end is left open, and asks for nothing
+    websocket.transport.abort()
+'''
+
+DJANGO_TESTS = f"""{INNER}
+class Rows:
+    async def test_rows(self):
+        await Group.objects.acreate(name="fixture")
+        async with self.websocket_client.connect("/ws/groups/") as websocket:
+            await converse(websocket)
+
+    async def test_no_rows(self):
+        assert not await Group.objects.aexists()
+
+class InATransactionTests(Rows, WebsocketTestMixin, TestCase):
+    pass
+
+class CommittingTests(Rows, WebsocketTestMixin, TransactionTestCase):
+    pass
+
+class LiveTests(Rows, WebsocketTestMixin, LiveWebsocketTestCase):
+    async def test_live(self):
+        await Group.objects.acreate(name="test")
+        async with aconnect(self.websocket_url_for("/ws/groups/")) as websocket:
+            await websocket.send("websocket")
+            assert await websocket.recv() == "test websocket"
+"""
+
+MODES_TESTS = f"""{INNER}
+@pytest_asyncio.fixture
+async def for_one_test():
+    async with connect(GroupsConsumer) as websocket:
+        yield websocket
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def for_the_module():
+    async with connect(GroupsConsumer) as websocket:
+        yield websocket
+
+@pytest.fixture
+def group(db):
+    Group.objects.create(name="fixture")
+
+@pytest.mark.asyncio
+async def test_function_scope(group, for_one_test):
+    await converse(for_one_test)
+
+@pytest.mark.asyncio
+async def test_two(group, for_one_test):
+    async with connect(GroupsConsumer) as websocket:
+        await converse(websocket)
+        await for_one_test.send("")
+        assert await for_one_test.receive() == "body consumer fixture"
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("number", [1, 2])
+async def test_module_scope(group, for_the_module, number):
+    await converse(for_the_module)
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_module_scope_beside_another(group, for_the_module):
+    async with connect(GroupsConsumer) as websocket:
+        await converse(websocket)
+
+@pytest.mark.asyncio
+async def test_another_loop(group, for_the_module):
+    async with connect(GroupsConsumer) as websocket:
+        await converse(websocket)
+"""
+
+
+WITHOUT_DATABASE_TESTS = """
+import django
+from django.test.utils import setup_test_environment
+django.setup()
+setup_test_environment()
+from websockets.sync.client import connect
+
+async def test_client(websocket_client):
+    async with websocket_client.connect("/ws/who/") as websocket:
+        assert await websocket.receive() == "AnonymousUser"
+
+def test_live(live_websocket_server):
+    with connect(live_websocket_server.websocket_url_for("/ws/who/")) as websocket:
+        assert websocket.recv() == "AnonymousUser"
+"""
+
+
+class Inner:
+    """A project in a directory of its own, and its tests."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.set_database({"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"})
+
+    def set_database(self, settings: dict[str, Any]) -> None:
+        (self.directory / "inner_settings.py").write_text(
+            "from tests.settings import *\n"
+            "ALLOWED_HOSTS = []\n"
+            "ROOT_URLCONF = 'tests.kit.test_runners'\n"
+            f"DATABASES = {{'default': {settings!r}}}\n"
+        )
+
+    def pytest(self, tests: str, *options: str, **ini: str) -> str:
+        """Run tests with pytest, and return what it prints."""
+        (self.directory / "pytest.ini").write_text(
+            "[pytest]\nfilterwarnings = error\n"
+            "asyncio_default_fixture_loop_scope = function\n"
+            + "".join(f"{name} = {value}\n" for name, value in ini.items())
+        )
+        return self._run(tests, "pytest", "-p", "no:cacheprovider", "-q", *options)
+
+    def django(self, tests: str) -> str:
+        """Run tests with Django's own runner, and return what it prints."""
+        return self._run(tests, "django", "test")
+
+    def _run(self, tests: str, *arguments: str) -> str:
+        (self.directory / "test_inner.py").write_text(tests)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", *arguments],
+            cwd=self.directory,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "inner_settings",
+                "PYTHONPATH": os.pathsep.join([str(self.directory), str(ROOT)]),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        assert "Warning" not in output, output
+        return output
+
+
+@pytest.fixture
+def inner(tmp_path: Path) -> Inner:
+    """A project of its own."""
+    return Inner(tmp_path)
+
+
+@pytest.fixture(params=["in memory", "in a file", "postgresql"])
+def inner_with_database(request: pytest.FixtureRequest, inner: Inner, tmp_path: Path) -> Inner:
+    """A project with each kind of database."""
+    sqlite: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    if request.param == "in a file":
+        inner.set_database({**sqlite, "TEST": {"NAME": str(tmp_path / "test.sqlite3")}})
+    elif request.param == "postgresql":
+        inner.set_database(request.getfixturevalue("postgres").settings)
+    return inner
+
+
+def test_pytest_django(inner_with_database: Inner) -> None:
+    """``db``, ``transactional_db`` and the live server, on each kind of database."""
+    output = inner_with_database.pytest(DATABASE_TESTS, asyncio_mode="auto")
+    assert "6 passed" in output
+
+
+def test_django_runner(inner_with_database: Inner) -> None:
+    """Django's test cases and the live one, on each kind of database."""
+    assert "Ran 7 tests" in inner_with_database.django(DJANGO_TESTS)
+
+
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+def test_modes_and_scopes(inner: Inner, mode: str) -> None:
+    """pytest-asyncio in both modes, with event loops and websockets for a test and for a module."""
+    assert "6 passed" in inner.pytest(MODES_TESTS, asyncio_mode=mode)
+
+
+def test_without_pytest_django(inner: Inner) -> None:
+    """Both fixtures work where there is no pytest-django, and no test with a database."""
+    output = inner.pytest(WITHOUT_DATABASE_TESTS, "-p", "no:django", asyncio_mode="auto")
+    assert "2 passed" in output

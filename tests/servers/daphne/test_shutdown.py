@@ -1,0 +1,56 @@
+"""``servers/daphne.py``: the reactor waits for the applications."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from websockets.exceptions import InvalidStatus
+from websockets.frames import Close
+
+from tests.servers.daphne.peer import Daphne, Recorder, settled
+from wsconsumer.handshake.dispatcher import WebsocketDispatcher
+from wsconsumer.servers import daphne
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+
+async def test_the_reactor_waits_for_the_applications(serve: Callable[..., Any]) -> None:
+    """Before the reactor stops each application is cancelled, says 1012 and runs disconnect()."""
+    peer = await serve(Recorder)
+    peer.events()
+    deferred = daphne.end_applications()
+    assert deferred is not None
+    again = daphne.end_applications()
+    await settled()
+    (frame,) = peer.events()
+    assert Close.parse(frame.data) == Close(1012, "")
+    assert Recorder.log == [(1012, "")]
+    peer.flush()
+    await settled()
+    assert peer.task.cancelled()
+    await deferred.asFuture(asyncio.get_running_loop())
+    assert again is not None
+    await again.asFuture(asyncio.get_running_loop())
+    assert daphne.end_applications() is None
+
+
+async def test_outside_a_task(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a task there is nothing to end with the server."""
+    caplog.set_level(logging.INFO)
+    daphne.end_with_the_server(None)
+    assert caplog.messages == []
+
+
+async def test_the_dispatcher_on_daphne() -> None:
+    """A 404 is a real 404 on daphne."""
+    peer = Daphne(WebsocketDispatcher([]))
+    peer.open()
+    await peer.task
+    peer.events()
+    assert isinstance(peer.client.handshake_exc, InvalidStatus)
+    assert peer.client.handshake_exc.response.status_code == 404
