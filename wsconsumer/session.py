@@ -54,6 +54,16 @@ class Consumer(Protocol):
     async def group_message(self, group: str, data: Any) -> None: ...
 
 
+class NotConnected:
+    """Stands for the connection of a consumer that has none yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise InvalidState(
+            "This consumer has no connection yet. The verbs and facts of a connection are there in "
+            "its hooks; in __init__() and setup() there is only the consumer."
+        )
+
+
 class Session:
     """
     Runs one consumer; ``connection`` is there once it is being served.
@@ -82,19 +92,12 @@ class Session:
         "member",
     )
 
-    connection: Connection
     _hub: Hub
 
     def __init__(self) -> None:
+        self.connection = cast("Connection", NotConnected())
         self.handling: Event | None = None
         self.member: Member | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        # Only reached for what serve() has not set yet.
-        raise InvalidState(
-            "This consumer has no connection yet. Verbs and facts of the connection are there in "
-            "its hooks; in __init__() and setup() there are only its own attributes."
-        )
 
     def serve(
         self,
@@ -125,13 +128,13 @@ class Session:
         self._dropped = 0
         return self.run()
 
-    async def run(self) -> None:  # noqa: C901  # the loop is one coroutine: each level costs per message
+    async def run(self) -> None:  # noqa: C901  # one coroutine: a level costs per message
         """Serve the connection to its end."""
         consumer, connection = self._consumer, self.connection
         self._begin()
         try:
-            listens = await self._connect()
-            while listens:
+            accepted = await self._connect()
+            while accepted:
                 event = await connection.receive()
                 # Only a message has text, so most events need no look at their type.
                 data = event.get("text")
@@ -140,13 +143,14 @@ class Session:
                         connection.on_disconnect(event)
                         break
                     data = event.get("bytes")
+                    if data is None:
+                        await self._fail("receive", empty_message(event))
+                        continue
                 if connection.state is not _OPEN:
                     self._dropped += 1
                     continue
                 self.handling = event
                 try:
-                    if data is None:
-                        raise empty_message(event)
                     await consumer.receive(data)
                 except BaseException as error:
                     self.handling = None
@@ -161,9 +165,9 @@ class Session:
             self._finish()
 
     def _begin(self) -> None:
-        self._task = task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._loop = task.get_loop()
-        self._cancellations = Cancellations(task)
+        self._task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._loop = self._task.get_loop()
+        self._cancellations = Cancellations(self._task)
         self._monitor = monitor()
         self._monitor.watch(self)
 
@@ -254,11 +258,6 @@ class Session:
     def _cancel(self, cause: Cause) -> None:
         self._deadline = self._loop.time() + PATIENCE
         self._cancellations.request(cause)
-
-    def _cancel_again(self, now: float) -> None:
-        """Cancel a hook that has swallowed its cancellation, and goes on and on."""
-        if self._deadline is not None and now > self._deadline and self.handling is not None:
-            self._cancel_overdue()
 
     # The end.
 
