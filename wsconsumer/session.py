@@ -371,7 +371,7 @@ class Session:
         except InvalidState:
             coroutine.close()
             raise
-        return self._spawned.start(self._guard(coroutine), name_of(coroutine))
+        return self._spawned.start(self._guard(coroutine), coroutine)
 
     async def _guard(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.current_task()

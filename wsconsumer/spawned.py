@@ -27,11 +27,15 @@ class SpawnedTasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a coroutine as a task."""
-        task = asyncio.create_task(coroutine, name=name)
+    def start(
+        self, guarded: Coroutine[Any, Any, None], coroutine: Coroutine[Any, Any, Any]
+    ) -> asyncio.Task[None]:
+        """Run ``guarded``, which awaits the user's ``coroutine``, as a task."""
+        task = asyncio.create_task(guarded, name=name_of(coroutine))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before it began has never awaited it.
+        task.add_done_callback(lambda _: coroutine.close())
         return task
 
     async def end(self) -> None:
