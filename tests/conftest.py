@@ -10,6 +10,7 @@ import pytest
 
 from tests.engines import Postgres, drop_lanes
 from wsconsumer.counters import counters
+from wsconsumer.log_thread import log_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,13 @@ def _fresh_counters() -> Iterator[None]:
     counters.update(dict.fromkeys(counters, 0))
     yield
     counters.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _log_in_place() -> Iterator[None]:
+    """Emit log records at once, in the thread that logs."""
+    with log_thread().in_place():
+        yield
 
 
 @pytest.fixture(autouse=True)

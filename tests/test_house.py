@@ -64,6 +64,7 @@ HOUSE = [
     "limits",
     "conf",
     "protocol",
+    "log_thread",
     "counters",
     "loops",
     "exceptions",

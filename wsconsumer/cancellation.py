@@ -30,27 +30,33 @@ class Cancellations:
     __slots__ = ("_cause", "_count", "_task")
 
     def __init__(self, task: asyncio.Task[None]) -> None:
-        self._task = task
+        self._task: asyncio.Task[None] | None = task
         self._cause: Cause | None = None
         self._count = 0
 
+    def release(self) -> None:
+        """Let go of the task, which has ended: its exception may lead back to us."""
+        self._task = None
+
     def request(self, cause: Cause) -> None:
         """Cancel the task."""
-        self._cause = cause
-        self._count += 1
-        self._task.cancel()
+        if self._task is not None:
+            self._cause = cause
+            self._count += 1
+            self._task.cancel()
 
     def take_back(self) -> Cause | None:
         """Return why we cancelled, if we did: it has done its work, so let the task go on."""
         cause, count = self._cause, self._count
         self._cause, self._count = None, 0
-        for _ in range(count):
-            self._task.uncancel()
+        if self._task is not None:
+            for _ in range(count):
+                self._task.uncancel()
         return cause
 
     def judge(self) -> Cause:
         """Return the cause of a cancellation that came up to us; ours are taken back by it."""
-        if not is_current(self._task):
+        if self._task is None or not is_current(id(self._task)):
             return Cause.SERVER if is_cancelled() else Cause.STRAY
         ours = self.take_back()
         if is_cancelled():
@@ -77,17 +83,21 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def is_current(task: asyncio.Task[None]) -> bool:
-    """Return whether this task is the one that runs."""
+def is_current(task: int) -> bool:
+    """
+    Return whether the task with this ``id()`` is the one that runs.
+
+    By its id, because whoever keeps a task also keeps its exception, and every frame in that.
+    """
     try:
-        return asyncio.current_task() is task
+        return id(asyncio.current_task()) == task
     except RuntimeError:  # no event loop is running
         return False
 
 
-def is_abandoned(error: BaseException, task: asyncio.Task[None]) -> bool:
+def is_abandoned(error: BaseException, task: int) -> bool:
     """
-    Return whether a coroutine of this task is being thrown away.
+    Return whether a coroutine of the task with this ``id()`` is being thrown away.
 
     Python then raises ``GeneratorExit`` in it, and nothing can be awaited any more. A hook that
     raises one of its own does so while the task runs.

@@ -18,6 +18,7 @@ COUNTERS: Final = {
     "outbox_closed": "connections that were closed because their client was too slow",
     "body_refused": "bodies from the engine behind the groups that were no broadcasts",
     "broadcast_failed": "broadcasts after a commit that the engine did not take",
+    "log_dropped": "log records that were not emitted, since too many waited",
     "engine_lost": "times that the engine behind the groups went away",
 }
 """Each counter and what it counts."""

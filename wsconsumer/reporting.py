@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from asgiref.sync import sync_to_async
 from django.core.signals import got_request_exception
 from django.utils.functional import LazyObject, empty
 
 from .cancellation import Cause
 from .counters import counters
+from .log_thread import log, log_thread
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -24,22 +26,35 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsconsumer.consumer")
 
 
-async def report(consumer: Requested, hook: str, error: BaseException) -> None:
-    """Log, count and signal an exception that came out of a hook."""
+def report(consumer: Requested, hook: str, error: BaseException) -> None:
+    """Count an exception that came out of a hook; log and signal it in the thread for the log."""
     request = consumer.request
     counters["hook_failed"] += 1
-    logger.error(
+    log(
+        logger,
+        logging.ERROR,
         "%s.%s() failed on %s for %s",
         type(consumer).__name__,
         hook,
         request.path,
         describe_user(request),
-        exc_info=error,
+        error=error,
         extra={"request": request, "status_code": 500},
     )
-    # In a thread like Django's own, and with sys.exc_info(), which error trackers read.
-    send = sync_to_async(got_request_exception.send_robust)
-    await send(sender=type(consumer), request=request)
+    signal = partial(_signal, type(consumer), request, error)
+    log_thread().submit(partial(copy_context().run, signal))
+
+
+def _signal(sender: type, request: HttpRequest, error: BaseException) -> None:
+    """Send the signal that error trackers listen to; they read ``sys.exc_info()``."""
+    traceback = error.__traceback__
+    try:
+        raise error
+    except BaseException:  # noqa: BLE001  # it was raised to be looked at
+        got_request_exception.send_robust(sender=sender, request=request)
+    finally:
+        # Our frame would hold the exception that holds it.
+        error.__traceback__ = traceback
 
 
 def log_cancelled(consumer: Requested, hook: str, cause: Cause) -> None:
@@ -51,7 +66,9 @@ def log_cancelled(consumer: Requested, hook: str, cause: Cause) -> None:
 
 def log_overdue(consumer: Requested, seconds: float) -> None:
     """Log that a hook goes on although its connection has ended."""
-    logger.warning(
+    log(
+        logger,
+        logging.WARNING,
         "%s: a hook on %s still runs %d seconds after the end of its connection; cancelling it. "
         "Work that should outlive the connection belongs in a task of its own.",
         type(consumer).__name__,

@@ -165,9 +165,10 @@ class Session:
             self._finish()
 
     def _begin(self) -> None:
-        self._task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._loop = self._task.get_loop()
-        self._cancellations = Cancellations(self._task)
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._task = id(task)
+        self._loop = task.get_loop()
+        self._cancellations = Cancellations(task)
         self._monitor = monitor()
         self._monitor.watch(self)
 
@@ -190,14 +191,12 @@ class Session:
 
     # What hooks raise.
 
-    async def _contain(
-        self, hook: str, error: BaseException, task: asyncio.Task[Any] | None = None
-    ) -> bool:
+    async def _contain(self, hook: str, error: BaseException, task: int | None = None) -> bool:
         """
         Deal with what a hook or a spawned coroutine raised; return False to let it go on up.
 
-        The log and error trackers are told, the client never is. ``task`` is the one that the hook
-        runs in, if that is not the session's.
+        The log and error trackers are told, the client never is. ``task`` is the ``id()`` of the
+        task that the hook runs in, if that is not the session's.
         """
         if contains(error, KeyboardInterrupt) or is_abandoned(error, task or self._task):
             return False
@@ -230,7 +229,7 @@ class Session:
         elif not is_decided and consists_of(error, Http404):
             await connection.reject(404)
         else:
-            await report(self._consumer, hook, error)
+            report(self._consumer, hook, error)
             if is_decided:
                 await connection.close(CloseCode.INTERNAL_ERROR)
             else:
@@ -318,6 +317,7 @@ class Session:
             self._hub.drop(self.member)
         self.member = None
         self.connection.release()
+        self._cancellations.release()
         if not self._spawned:
             del self._consumer, self._limits
 
@@ -374,7 +374,7 @@ class Session:
         return self._spawned.start(self._guard(coroutine), coroutine)
 
     async def _guard(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.current_task()
+        task = id(asyncio.current_task())
         try:
             await coroutine
         except BaseException as error:
@@ -390,7 +390,7 @@ class Session:
         except ValueError as error:
             refuse(broadcast.group, error)
             return
-        task = asyncio.current_task()
+        task = id(asyncio.current_task())
         try:
             await self._consumer.group_message(broadcast.group, data)
         except BaseException as error:

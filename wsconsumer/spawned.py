@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from .log_thread import log
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -52,7 +54,9 @@ class SpawnedTasks:
                 task.cancel()
             await asyncio.wait(left, timeout=seconds)
         for task in self._tasks:
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "%s: the spawned task %r did not end within %d seconds of its cancellation; it is "
                 "left behind.",
                 self._owner,

@@ -49,6 +49,7 @@ class Member:
     """
 
     __slots__ = (
+        "__weakref__",
         "_begin",
         "_farewell",
         "_is_direct",

@@ -1,0 +1,172 @@
+"""
+The thread that emits what connections have to say at WARNING and ERROR.
+
+A log handler is the project's own code: it may send a mail, ask a database, wait for a server. On
+the event loop it would stop every websocket of the process for as long as that takes. So a record
+is made where something happens, with its time, its exception and its context, and is emitted here,
+together with the signals for error trackers. What waits is bounded.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections import deque
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from django.db import connections
+
+from .counters import counters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+logger = logging.getLogger("wsconsumer.server")
+
+LIMIT: Final = 1_000
+"""Records that may wait; beyond it, those that any stranger can cause are dropped first."""
+
+FLUSH_TIMEOUT: Final = 2.0
+"""Seconds that a process waits at its end for what has not been emitted yet."""
+
+
+class Job(NamedTuple):
+    """Something to emit, and whether anybody who connects can cause it."""
+
+    emit: Callable[[], object]
+    from_stranger: bool
+
+
+class LogThread:
+    """A thread that exists once there is something to emit, and the queue before it."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_busy = False
+        self._dropped = 0
+        self._in_place = 0
+
+    def submit(self, emit: Callable[[], object], *, from_stranger: bool = False) -> None:
+        """Emit something soon, after what was submitted before."""
+        if self._in_place:
+            emit()
+            return
+        with self._changed:
+            if len(self._jobs) < LIMIT or self._make_room(from_stranger):
+                self._jobs.append(Job(emit, from_stranger))
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="wsconsumer-log", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, seconds: float = FLUSH_TIMEOUT) -> bool:
+        """Wait until everything is emitted; return whether it was within so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._jobs or self._is_busy), seconds)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Emit at once, in the caller's thread, while the block runs: for tests."""
+        self.flush()
+        self._in_place += 1
+        try:
+            yield
+        finally:
+            self._in_place -= 1
+
+    def _make_room(self, from_stranger: bool) -> bool:
+        self._dropped += 1
+        counters["log_dropped"] += 1
+        stranger = None if from_stranger else next((j for j in self._jobs if j.from_stranger), None)
+        if stranger is not None:
+            self._jobs.remove(stranger)
+        return stranger is not None
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs)
+                job = self._jobs.popleft()
+                dropped, self._dropped = self._dropped, 0
+                self._is_busy = True
+            try:
+                _emit(job.emit, dropped)
+            finally:
+                del job  # it holds an exception, with all its frames
+                with self._changed:
+                    self._is_busy = False
+                    self._changed.notify_all()
+
+
+def _emit(emit: Callable[[], object], dropped: int) -> None:
+    if dropped:
+        logger.warning("%d log records were dropped: more came than were emitted.", dropped)
+    try:
+        emit()
+    except Exception:
+        # A handler's own errors are logging's business; this one came out of it.
+        logger.exception("A log record was not emitted.")
+    for connection in connections.all(initialized_only=True):
+        connection.close_if_unusable_or_obsolete()
+
+
+_threads: list[LogThread] = [LogThread()]
+
+
+def log_thread() -> LogThread:
+    """Return this process's thread for the log."""
+    return _threads[0]
+
+
+def _forget_thread() -> None:
+    """Begin anew in a forked process, where the thread is not."""
+    _threads[0] = LogThread()
+
+
+os.register_at_fork(after_in_child=_forget_thread)
+atexit.register(lambda: log_thread().flush())
+
+
+def log(
+    source: logging.Logger,
+    level: int,
+    message: str,
+    *arguments: object,
+    error: BaseException | None = None,
+    extra: Mapping[str, Any] | None = None,
+    from_stranger: bool = False,
+) -> None:
+    """
+    Make a log record now, and let the thread emit it.
+
+    ``arguments`` are formatted there: pass what does not change. ``from_stranger``: anybody who
+    connects can cause this.
+    """
+    if source.isEnabledFor(level):
+        emit = partial(source.handle, make_record(source, level, message, arguments, error, extra))
+        log_thread().submit(partial(copy_context().run, emit), from_stranger=from_stranger)
+
+
+def make_record(
+    source: logging.Logger,
+    level: int,
+    message: str,
+    arguments: tuple[object, ...],
+    error: BaseException | None,
+    extra: Mapping[str, Any] | None,
+) -> logging.LogRecord:
+    """Return the record of a call of ``log()``, or of whoever calls this at the same depth."""
+    path, line, function, stack = source.findCaller(stacklevel=3)
+    exc_info = None if error is None else (type(error), error, error.__traceback__)
+    return source.makeRecord(
+        source.name, level, path, line, message, arguments, exc_info, function, extra, stack
+    )
