@@ -32,6 +32,41 @@ async def test_close_sends_code_and_reason_once() -> None:
     assert messages == [ACCEPT, close(4000, "enough")]
 
 
+async def test_two_closes_at_once() -> None:
+    """While the server is still sending the first close, a second one does nothing either."""
+    seen = []
+
+    class Slow(Wire):
+        async def send(self, message: Event) -> None:
+            await asyncio.sleep(0)
+            await super().send(message)
+
+    class Closing(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            await asyncio.gather(self.close(4000, "first"), self.close(4001, "second"))
+
+        async def disconnect(self, code: int, reason: str) -> None:
+            seen.append((code, reason))
+
+    wire = Slow(CONNECT, text("go"), disconnect(4000))
+    await Closing.as_asgi()(scope(), wire.receive, wire.send)
+    assert wire.sent == [ACCEPT, close(4000, "first")]
+    assert seen == [(4000, "first")]
+
+
+async def test_close_after_the_client_has_gone() -> None:
+    """In ``disconnect()`` there is nothing left to close, and a close says nothing."""
+    seen = []
+
+    class Closing(WebsocketConsumer):
+        async def disconnect(self, code: int, reason: str) -> None:
+            await self.close(4000, "goodbye")
+            seen.append((code, reason))
+
+    assert await run(Closing.as_asgi(), disconnect(1001, "away")) == [ACCEPT]
+    assert seen == [(1001, "away")]
+
+
 async def test_send_after_close() -> None:
     """After close() a send raises ConnectionClosed, with our own code and reason."""
 
@@ -122,6 +157,28 @@ async def test_closing_a_connection_that_is_gone(
     await deciding(decide).as_asgi()(scope(), wire.receive, wire.send)
     assert wire.sent == [ACCEPT]
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("code", [1000, 3000, 4000, 4999])
+async def test_only_codes_that_servers_refuse_are_replaced(code: int) -> None:
+    """Any server can send 1000 and 3000-4999; if it fails, the client has gone, and that is all."""
+    tried = []
+
+    class FailsOnce(Wire):
+        async def send(self, message: Event) -> None:
+            if message["type"] == "websocket.close":
+                tried.append(message["code"])
+                if len(tried) == 1:
+                    raise OSError("the client has gone")
+            await super().send(message)
+
+    async def decide(consumer: Any) -> None:
+        await consumer.accept()
+        await consumer.close(code)
+
+    wire = FailsOnce(CONNECT, disconnect())
+    await deciding(decide).as_asgi()(scope(), wire.receive, wire.send)
+    assert (tried, wire.sent) == ([code], [ACCEPT])
 
 
 @pytest.mark.parametrize(("error", "lines"), [(OSError, 0), (RuntimeError, 1)])
