@@ -11,7 +11,7 @@ import pytest
 from tests.connection.deciding import deciding, error_in_connect
 from tests.fakes import ACCEPT, CONNECT, DENIED, Wire, close, disconnect, run, scope, text
 from wsconsumer import ConnectionClosed, InvalidState, WebsocketConsumer
-from wsconsumer.connection import connection
+from wsconsumer.test import advance
 
 if TYPE_CHECKING:
     from wsconsumer.protocol import Event
@@ -209,12 +209,6 @@ async def test_a_close_or_denial_that_is_not_sent(
 # After the close: waiting for the disconnect event
 
 
-@pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a server no time to report the close."""
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0)
-
-
 async def test_the_end_waits_for_the_disconnect_event() -> None:
     """After close() the application does not return before the server reports the close."""
     wire = Wire(CONNECT)
@@ -231,9 +225,8 @@ async def test_the_end_waits_for_the_disconnect_event() -> None:
     await task
 
 
-@pytest.mark.usefixtures("_impatient")
 async def test_the_wait_for_the_disconnect_event_is_bounded() -> None:
-    """A server that never reports the close holds the connection no longer than CLOSE_TIMEOUT."""
+    """A server that never reports the close holds the connection for ten seconds, no longer."""
     seen = []
 
     class Closing(WebsocketConsumer):
@@ -243,42 +236,53 @@ async def test_the_wait_for_the_disconnect_event_is_bounded() -> None:
         async def disconnect(self, code: int, reason: str) -> None:
             seen.append((code, reason))
 
-    task = asyncio.create_task(run(Closing.as_asgi(), text("go")))
-    assert await task == [ACCEPT, close(4000, "enough")]
+    wire = Wire(CONNECT, text("go"))
+    task = asyncio.create_task(Closing.as_asgi()(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    await advance(9)
+    assert seen == []
+    await advance(2)
+    await task
+    assert wire.sent == [ACCEPT, close(4000, "enough")]
     assert seen == [(4000, "enough")]
     assert task.cancelling() == 0
 
 
-@pytest.mark.usefixtures("_impatient")
 async def test_a_close_from_a_spawned_task_is_bounded_too() -> None:
     """The loop that waits for a message is woken when the close it does not know of takes long."""
 
     class Closing(WebsocketConsumer):
         async def connect(self) -> None:
+            await self.accept()
             self.spawn(self.later())
 
         async def later(self) -> None:
             await self.close()
 
-    class AcceptedFirst(Closing):
-        async def connect(self) -> None:
-            await self.accept()
-            await super().connect()
+    wire = Wire(CONNECT)
+    task = asyncio.create_task(Closing.as_asgi()(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    await advance(11)
+    await task
+    assert wire.sent == [ACCEPT, close()]
 
-    assert await run(AcceptedFirst.as_asgi()) == [ACCEPT, close()]
 
-
-@pytest.mark.usefixtures("_impatient")
 async def test_a_hook_is_not_interrupted_by_the_wait() -> None:
-    """A hook that goes on after its close() is left to finish."""
+    """A hook that goes on after its close() is left to finish in the same ten seconds."""
     finished = []
+    go_on = asyncio.Event()
 
     class Closing(WebsocketConsumer):
         async def receive(self, data: str | bytes) -> None:
             await self.close()
-            for _ in range(20):
-                await asyncio.sleep(0)
+            await go_on.wait()
             finished.append(data)
 
-    await run(Closing.as_asgi(), text("go"))
+    wire = Wire(CONNECT, text("go"))
+    task = asyncio.create_task(Closing.as_asgi()(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    await advance(9)
+    go_on.set()
+    await advance(2)
+    await task
     assert finished == ["go"]
