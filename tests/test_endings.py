@@ -1,4 +1,4 @@
-"""``consumer.py``: how a connection ends: a close, a cancellation, a server that breaks ASGI."""
+"""``session.py``: how a connection ends: a close, a cancellation, a server that breaks ASGI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``connection.py``: ``close()``, and the wait for the disconnect event after it."""
+"""``connection/connection.py``: ``close()``, and the wait for the disconnect event after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``monitor.py``: what happens while a hook runs long. The tests tick; no clock is waited for."""
+"""``connection/monitor.py``: what happens while a hook runs long; the tests tick, nobody waits."""
 
 from __future__ import annotations
 

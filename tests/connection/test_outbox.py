@@ -1,4 +1,4 @@
-"""``outbox.py``: what waits is bounded, in order, and never lost in silence."""
+"""``connection/outbox.py``: what waits is bounded, in order, and never lost in silence."""
 
 from __future__ import annotations
 
