@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from wsconsumer.connection import connection, monitor
 from wsconsumer.connection.read_ahead import MAX_EVENTS
 from wsconsumer.counters import counters
 from wsconsumer.test import advance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Slow(WebsocketConsumer):
@@ -82,6 +85,13 @@ def test_two_looks_take_less_than_a_second() -> None:
     assert 2 * monitor.TICK < 1
 
 
+@pytest.fixture
+def _no_other_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody tick but the test, however slow the machine is."""
+    monkeypatch.setattr(monitor, "TICK", 3600)
+
+
+@pytest.mark.usefixtures("_no_other_ticks")
 async def test_one_look_is_not_enough() -> None:
     """A hook that was not yet running at the last tick is left alone."""
     run = Run(Slow, text("slow"), disconnect())
@@ -121,6 +131,7 @@ async def test_a_client_that_leaves_after_a_watched_hook(
     assert (counters["hook_interrupted"], caplog.messages) == (0, [])
 
 
+@pytest.mark.usefixtures("_no_other_ticks")
 async def test_a_hook_of_each_tick() -> None:
     """Another hook at the next tick is another hook."""
     run = Run(Slow, text("slow"))
@@ -311,20 +322,24 @@ class Timers:
     """The timers that a test's event loop is asked for."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._call_at = self._loop.call_at
+        self._call_at = asyncio.get_running_loop().call_at
         self._made: list[asyncio.TimerHandle] = []
 
-    def call_at(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
-        timer = self._call_at(*args, **kwargs)
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> asyncio.TimerHandle:
+        def come(*args: Any) -> None:
+            self._made.remove(timer)
+            callback(*args)
+
+        timer = self._call_at(when, come, *args, **kwargs)
         self._made.append(timer)
         return timer
 
     @property
     def to_come(self) -> int:
         """How many of them have neither come nor been cancelled."""
-        now = self._loop.time()
-        return sum(timer.when() > now and not timer.cancelled() for timer in self._made)
+        return sum(not timer.cancelled() for timer in self._made)
 
 
 @pytest.fixture
