@@ -124,3 +124,9 @@ class KnownServer(Wire):
     def open(self) -> None:
         """Take messages again."""
         self.gate.set()
+
+
+class UnknownServer(KnownServer):
+    """The same for a ``send`` of which nothing is known, so that it has to run in a task."""
+
+    __module__ = "elsewhere.fake"

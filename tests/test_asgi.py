@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,6 +160,44 @@ async def test_shutdown_leaves_other_applications_alone() -> None:
     assert Recorder.log == []
     served.wire.put(disconnect())
     await served.task
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_shutdown_leaves_a_task_alone_that_has_served() -> None:
+    """Once its websocket has ended, what a server's task goes on to do is none of our business."""
+    websockets = RunningApplications(Recorder.as_asgi())
+    wire = Wire(CONNECT, disconnect())
+    served = asyncio.Event()
+
+    async def serve() -> str:
+        await websockets(scope(), wire.receive, wire.send)
+        served.set()
+        await Recorder.go_on.wait()
+        return "done"
+
+    task = asyncio.create_task(serve())
+    await served.wait()
+    await websockets.end()
+    Recorder.go_on.set()
+    assert await task == "done"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("ended_by", ["client", "shutdown"])
+async def test_a_task_that_has_ended_is_forgotten(ended_by: str) -> None:
+    """Nothing keeps the task of a connection that is over."""
+    websockets = RunningApplications(Recorder.as_asgi())
+    served = await Served.begin(websockets)
+    if ended_by == "client":
+        served.wire.put(disconnect())
+        await served.task
+    else:
+        await websockets.end()
+    task = weakref.ref(served.task)
+    del served
+    await turns()
+    gc.collect()
+    assert task() is None
 
 
 @pytest.mark.usefixtures("impatient")

@@ -56,6 +56,26 @@ async def test_before_any_join() -> None:
         assert await one.receive() == "a!"
 
 
+async def test_a_broadcast_comes_back_to_its_sender() -> None:
+    """A member that broadcasts gets it like every other, unless it says otherwise."""
+
+    class Speaker(WebsocketConsumer):
+        async def connect(self) -> None:
+            await self.join("a")
+
+        async def receive(self, data: str | bytes) -> None:
+            if data == "others":
+                await self.broadcast("a", data, include_self=False)
+            else:
+                await self.broadcast("a", data)
+
+    async with connect(Speaker) as one, connect(Speaker) as two:
+        for data in ("all", "others", "all again"):
+            await one.send(data)
+        assert [await one.receive() for _ in range(2)] == ["all", "all again"]
+        assert [await two.receive() for _ in range(3)] == ["all", "others", "all again"]
+
+
 async def test_include_self_of_one_that_never_joined() -> None:
     """It is no member, so there is nobody to leave out."""
 

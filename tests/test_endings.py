@@ -1,4 +1,4 @@
-"""``consumer.py``: how a connection ends: a close, a cancellation, a server that breaks ASGI."""
+"""``session.py``: how a connection ends: a close, a cancellation, a server that breaks ASGI."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.recording import Chat, Recorder
 from wsconsumer import InvalidEvent
 from wsconsumer.connection import connection
 from wsconsumer.counters import counters
+from wsconsumer.test import advance
 
 if TYPE_CHECKING:
     from wsconsumer.protocol import Event
@@ -110,23 +111,26 @@ async def test_cancellation_before_accept() -> None:
     assert (log, wire.sent) == ([], [])
 
 
-async def test_cancellation_while_waiting_for_the_close(monkeypatch: pytest.MonkeyPatch) -> None:
+class CancelledByBoth(asyncio.Task[None]):
+    """A task that its server cancels in the very moment in which somebody else does."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        super().cancel(msg)
+        return super().cancel(msg)
+
+
+async def test_cancellation_while_waiting_for_the_close() -> None:
     """A server that cancels just when we give up on it gets its cancellation."""
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0)
-    monkeypatch.setattr(connection, "STOP_TIMEOUT", 0)
     log: list[Any] = []
 
     class Closing(Recorder):
         async def receive(self, data: str | bytes) -> None:
             await self.close(4000)
-            # Runs right after the timer that gives up, in the same turn of the loop.
-            loop = asyncio.get_running_loop()
-            task = asyncio.current_task()
-            assert task is not None
-            loop.call_later(0, task.cancel)
 
     wire = Wire(CONNECT, text("a"))
-    task = asyncio.create_task(Closing.as_asgi(log=log)(scope(), wire.receive, wire.send))
+    task = CancelledByBoth(Closing.as_asgi(log=log)(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    await advance(13)
     await asyncio.wait([task])
     assert task.cancelled()
     assert log == ["connect", (4000, "")]

@@ -1,4 +1,4 @@
-"""``consumer.py``: errors in hooks, and what the client, the log and the signal get of them."""
+"""``session.py``: errors in hooks, and what the client, the log and the signal get of them."""
 
 from __future__ import annotations
 

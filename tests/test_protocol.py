@@ -40,6 +40,26 @@ def test_transitions(state: ConnectionState, action: Action) -> None:
     assert (target and target.name) == LEGAL.get((state.name, action.name))
 
 
+def test_close_codes() -> None:
+    """The names mean what the IANA registry says; a new one is added here, too."""
+    assert {code.name: code.value for code in CloseCode} == {
+        "NORMAL": 1000,
+        "GOING_AWAY": 1001,
+        "PROTOCOL_ERROR": 1002,
+        "UNSUPPORTED_DATA": 1003,
+        "NO_STATUS_RECEIVED": 1005,
+        "ABNORMAL": 1006,
+        "INVALID_PAYLOAD": 1007,
+        "POLICY_VIOLATION": 1008,
+        "MESSAGE_TOO_BIG": 1009,
+        "MANDATORY_EXTENSION": 1010,
+        "INTERNAL_ERROR": 1011,
+        "SERVICE_RESTART": 1012,
+        "TRY_AGAIN_LATER": 1013,
+        "BAD_GATEWAY": 1014,
+    }
+
+
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1008, 1011, 1014, 3000, 4000, 4999])
 def test_close_codes_that_may_be_sent(code: int) -> None:
     """An endpoint may send the codes that RFC 6455 section 7.4 allows it."""

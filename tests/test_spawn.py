@@ -1,4 +1,4 @@
-"""``consumer.py``: tasks that belong to a connection."""
+"""``session.py`` and ``spawned.py``: tasks that belong to a connection."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from wsconsumer.counters import counters
 
 if TYPE_CHECKING:
     import pytest
-
-
-# spawn()
 
 
 async def test_spawned_tasks_end_before_disconnect() -> None:

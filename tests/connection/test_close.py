@@ -1,4 +1,4 @@
-"""``connection.py``: ``close()``, and the wait for the disconnect event after it."""
+"""``connection/connection.py``: ``close()``, and the wait for the disconnect event after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.connection.deciding import deciding, error_in_connect
 from tests.fakes import ACCEPT, CONNECT, DENIED, Wire, close, disconnect, run, scope, text
 from wsconsumer import ConnectionClosed, InvalidState, WebsocketConsumer
-from wsconsumer.connection import connection
+from wsconsumer.test import advance
 
 if TYPE_CHECKING:
     from wsconsumer.protocol import Event
@@ -30,6 +30,41 @@ async def test_close_sends_code_and_reason_once() -> None:
 
     messages = await run(deciding(decide).as_asgi(), disconnect(4000))
     assert messages == [ACCEPT, close(4000, "enough")]
+
+
+async def test_two_closes_at_once() -> None:
+    """While the server is still sending the first close, a second one does nothing either."""
+    seen = []
+
+    class Slow(Wire):
+        async def send(self, message: Event) -> None:
+            await asyncio.sleep(0)
+            await super().send(message)
+
+    class Closing(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            await asyncio.gather(self.close(4000, "first"), self.close(4001, "second"))
+
+        async def disconnect(self, code: int, reason: str) -> None:
+            seen.append((code, reason))
+
+    wire = Slow(CONNECT, text("go"), disconnect(4000))
+    await Closing.as_asgi()(scope(), wire.receive, wire.send)
+    assert wire.sent == [ACCEPT, close(4000, "first")]
+    assert seen == [(4000, "first")]
+
+
+async def test_close_after_the_client_has_gone() -> None:
+    """In ``disconnect()`` there is nothing left to close, and a close says nothing."""
+    seen = []
+
+    class Closing(WebsocketConsumer):
+        async def disconnect(self, code: int, reason: str) -> None:
+            await self.close(4000, "goodbye")
+            seen.append((code, reason))
+
+    assert await run(Closing.as_asgi(), disconnect(1001, "away")) == [ACCEPT]
+    assert seen == [(1001, "away")]
 
 
 async def test_send_after_close() -> None:
@@ -124,6 +159,28 @@ async def test_closing_a_connection_that_is_gone(
     assert caplog.messages == []
 
 
+@pytest.mark.parametrize("code", [1000, 3000, 4000, 4999])
+async def test_only_codes_that_servers_refuse_are_replaced(code: int) -> None:
+    """Any server can send 1000 and 3000-4999; if it fails, the client has gone, and that is all."""
+    tried = []
+
+    class FailsOnce(Wire):
+        async def send(self, message: Event) -> None:
+            if message["type"] == "websocket.close":
+                tried.append(message["code"])
+                if len(tried) == 1:
+                    raise OSError("the client has gone")
+            await super().send(message)
+
+    async def decide(consumer: Any) -> None:
+        await consumer.accept()
+        await consumer.close(code)
+
+    wire = FailsOnce(CONNECT, disconnect())
+    await deciding(decide).as_asgi()(scope(), wire.receive, wire.send)
+    assert (tried, wire.sent) == ([code], [ACCEPT])
+
+
 @pytest.mark.parametrize(("error", "lines"), [(OSError, 0), (RuntimeError, 1)])
 async def test_a_close_or_denial_that_is_not_sent(
     error: type[Exception], lines: int, caplog: pytest.LogCaptureFixture
@@ -152,12 +209,6 @@ async def test_a_close_or_denial_that_is_not_sent(
 # After the close: waiting for the disconnect event
 
 
-@pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a server no time to report the close."""
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0)
-
-
 async def test_the_end_waits_for_the_disconnect_event() -> None:
     """After close() the application does not return before the server reports the close."""
     wire = Wire(CONNECT)
@@ -174,9 +225,8 @@ async def test_the_end_waits_for_the_disconnect_event() -> None:
     await task
 
 
-@pytest.mark.usefixtures("_impatient")
 async def test_the_wait_for_the_disconnect_event_is_bounded() -> None:
-    """A server that never reports the close holds the connection no longer than CLOSE_TIMEOUT."""
+    """A server that never reports the close holds the connection for ten seconds, no longer."""
     seen = []
 
     class Closing(WebsocketConsumer):
@@ -186,42 +236,53 @@ async def test_the_wait_for_the_disconnect_event_is_bounded() -> None:
         async def disconnect(self, code: int, reason: str) -> None:
             seen.append((code, reason))
 
-    task = asyncio.create_task(run(Closing.as_asgi(), text("go")))
-    assert await task == [ACCEPT, close(4000, "enough")]
+    wire = Wire(CONNECT, text("go"))
+    task = asyncio.create_task(Closing.as_asgi()(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    await advance(9)
+    assert seen == []
+    await advance(2)
+    await task
+    assert wire.sent == [ACCEPT, close(4000, "enough")]
     assert seen == [(4000, "enough")]
     assert task.cancelling() == 0
 
 
-@pytest.mark.usefixtures("_impatient")
 async def test_a_close_from_a_spawned_task_is_bounded_too() -> None:
     """The loop that waits for a message is woken when the close it does not know of takes long."""
 
     class Closing(WebsocketConsumer):
         async def connect(self) -> None:
+            await self.accept()
             self.spawn(self.later())
 
         async def later(self) -> None:
             await self.close()
 
-    class AcceptedFirst(Closing):
-        async def connect(self) -> None:
-            await self.accept()
-            await super().connect()
+    wire = Wire(CONNECT)
+    task = asyncio.create_task(Closing.as_asgi()(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    await advance(11)
+    await task
+    assert wire.sent == [ACCEPT, close()]
 
-    assert await run(AcceptedFirst.as_asgi()) == [ACCEPT, close()]
 
-
-@pytest.mark.usefixtures("_impatient")
 async def test_a_hook_is_not_interrupted_by_the_wait() -> None:
-    """A hook that goes on after its close() is left to finish."""
+    """A hook that goes on after its close() is left to finish in the same ten seconds."""
     finished = []
+    go_on = asyncio.Event()
 
     class Closing(WebsocketConsumer):
         async def receive(self, data: str | bytes) -> None:
             await self.close()
-            for _ in range(20):
-                await asyncio.sleep(0)
+            await go_on.wait()
             finished.append(data)
 
-    await run(Closing.as_asgi(), text("go"))
+    wire = Wire(CONNECT, text("go"))
+    task = asyncio.create_task(Closing.as_asgi()(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    await advance(9)
+    go_on.set()
+    await advance(2)
+    await task
     assert finished == ["go"]

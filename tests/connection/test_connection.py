@@ -1,4 +1,4 @@
-"""``connection.py``: accept and reject, and what may not come after them."""
+"""``connection/connection.py``: accept and reject, and what may not come after them."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""``monitor.py``: what happens while a hook runs long. The tests tick; no clock is waited for."""
+"""``connection/monitor.py``: what happens while a hook runs long; the tests tick, nobody waits."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,13 +14,17 @@ from wsconsumer import ConnectionClosed, WebsocketConsumer
 from wsconsumer.connection import connection, monitor
 from wsconsumer.connection.read_ahead import MAX_EVENTS
 from wsconsumer.counters import counters
+from wsconsumer.test import advance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Slow(WebsocketConsumer):
     """Says "started" in receive(), and goes on when it is told to."""
 
     log: list[Any] = []  # noqa: RUF012  # each test gives its own
-    go_on: asyncio.Event
+    go_on: Any = None
 
     async def receive(self, data: str | bytes) -> None:
         self.log.append(data)
@@ -41,8 +45,7 @@ class Run:
         self.wire.put(CONNECT, *events)
         self.log: list[Any] = []
         self.go_on = asyncio.Event()
-        consumer.go_on = self.go_on
-        application = consumer.as_asgi(log=self.log)
+        application = consumer.as_asgi(log=self.log, go_on=self.go_on)
         self.task = asyncio.create_task(application(scope(), self.wire.receive, self.wire.send))
 
     async def started(self) -> None:
@@ -82,6 +85,13 @@ def test_two_looks_take_less_than_a_second() -> None:
     assert 2 * monitor.TICK < 1
 
 
+@pytest.fixture
+def _no_other_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody tick but the test, however slow the machine is."""
+    monkeypatch.setattr(monitor, "TICK", 3600)
+
+
+@pytest.mark.usefixtures("_no_other_ticks")
 async def test_one_look_is_not_enough() -> None:
     """A hook that was not yet running at the last tick is left alone."""
     run = Run(Slow, text("slow"), disconnect())
@@ -104,6 +114,24 @@ async def test_quick_hooks_are_never_watched() -> None:
     assert run.log == ["quick", "quick too", (1001, "")]
 
 
+async def test_a_client_that_leaves_after_a_watched_hook(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once the hook has ended there is nothing to cancel: the connection ends as any other."""
+    caplog.set_level(logging.INFO, "wsconsumer")
+    run = Run(Slow, text("slow"))
+    await run.started()
+    await tick()
+    run.go_on.set()
+    await run.wire.until_sent(3)
+    run.wire.put(disconnect(1001, "away"))
+    await run.finished()
+    assert run.log == ["slow", (1001, "away")]
+    assert run.wire.sent == [ACCEPT, sent("started"), sent("finished")]
+    assert (counters["hook_interrupted"], caplog.messages) == (0, [])
+
+
+@pytest.mark.usefixtures("_no_other_ticks")
 async def test_a_hook_of_each_tick() -> None:
     """Another hook at the next tick is another hook."""
     run = Run(Slow, text("slow"))
@@ -155,11 +183,19 @@ async def test_a_second_slow_hook_is_watched_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "read"), [("x", MAX_EVENTS), ("x" * 32 * 1024, 2)], ids=["events", "size"]
+    ("message", "read"),
+    [
+        ({"text": "x"}, MAX_EVENTS),
+        ({"bytes": b"x"}, MAX_EVENTS),
+        ({"text": "x" * 32 * 1024}, 2),
+        ({"bytes": b"x" * 32 * 1024}, 2),
+        ({"text": None, "bytes": b"x" * 32 * 1024}, 2),
+    ],
+    ids=["texts", "binaries", "characters", "bytes", "bytes-beside-none"],
 )
-async def test_reading_ahead_is_bounded(message: str, read: int) -> None:
-    """A client that floods a slow hook is not read without limit."""
-    run = Run(Slow, text("slow"), *[text(message)] * 100)
+async def test_reading_ahead_is_bounded(message: dict[str, Any], read: int) -> None:
+    """A client that floods a slow hook is not read without limit, in number or in size."""
+    run = Run(Slow, text("slow"), *[{"type": "websocket.receive", **message}] * 100)
     await run.started()
     await tick(100)
     assert 100 - len(run.wire.inbox) == read
@@ -282,24 +318,62 @@ async def test_a_server_whose_receive_fails(monkeypatch: pytest.MonkeyPatch) -> 
     assert run.log == ["slow", (1011, "")]
 
 
-async def test_the_watchman_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ticker runs by itself while there are connections, and not without."""
-    monkeypatch.setattr(monitor, "TICK", 0)
-    run = Run(Slow, text("slow"))
-    await run.started()
-    run.wire.put(disconnect())
-    await run.finished()
-    assert run.log == ["slow", (1001, "")]
-    loop = asyncio.get_running_loop()
-    assert not [handle for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]  # noqa: SLF001  # no other way to see it
+class Timers:
+    """The timers that a test's event loop is asked for."""
+
+    def __init__(self) -> None:
+        self._call_at = asyncio.get_running_loop().call_at
+        self._made: list[asyncio.TimerHandle] = []
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> asyncio.TimerHandle:
+        def come(*args: Any) -> None:
+            self._made.remove(timer)
+            callback(*args)
+
+        timer = self._call_at(when, come, *args, **kwargs)
+        self._made.append(timer)
+        return timer
+
+    @property
+    def to_come(self) -> int:
+        """How many of them have neither come nor been cancelled."""
+        return sum(not timer.cancelled() for timer in self._made)
 
 
-async def test_one_watchman_for_all() -> None:
+@pytest.fixture
+async def timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
+    """Count the timers of this test."""
+    timers = Timers()
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_at", timers.call_at)
+    return timers
+
+
+async def test_the_monitor_rests(timers: Timers) -> None:
+    """The ticker runs by itself while there are connections; without any, no timer is left."""
+    for _ in range(2):
+        run = Run(Slow, text("slow"))
+        await run.started()
+        assert timers.to_come == 1
+        run.wire.put(disconnect())
+        await advance(1)
+        await run.finished()
+        assert run.log == ["slow", (1001, "")]
+        assert timers.to_come == 0
+
+
+async def test_one_monitor_for_all(timers: Timers) -> None:
     """Connections of one loop share the monitor; one that ends leaves the others watched."""
-    first, second = Run(Slow, text("slow")), Run(Slow, text("quick"), disconnect())
-    await second.finished()
+    first, second = Run(Slow, text("slow")), Run(Slow, text("slow"))
     await first.started()
+    await second.started()
+    assert timers.to_come == 1
+    second.go_on.set()
+    second.wire.put(disconnect())
+    await second.finished()
     first.wire.put(disconnect())
-    await tick()
+    await advance(1)
     await first.finished()
     assert first.log == ["slow", (1001, "")]
+    assert counters["hook_interrupted"] == 1

@@ -1,4 +1,4 @@
-"""``outbox.py``: what waits is bounded, in order, and never lost in silence."""
+"""``connection/outbox.py``: what waits is bounded, in order, and never lost in silence."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from wsconsumer import WebsocketConsumer
 from wsconsumer.connection.outbox import OVERHEAD, Outbox, finish
 from wsconsumer.counters import counters
+from wsconsumer.test import advance
 
 
 class Sink:
@@ -173,13 +174,14 @@ async def test_errors_go_to_whom_they_concern() -> None:
 async def test_what_is_held_waits_for_the_release() -> None:
     """Before the connection is accepted nothing is sent, and too much is dropped, not closed."""
     sink = Sink("close")
+    sink.gate.set()
     sink.outbox.is_held = True
     sink.outbox.release()
     sink.outbox.is_held = True
     for item in "abcde":
         sink.outbox.put(item, SIZE)
-    assert (sink.told, sink.outbox.dropped) == ([], 1)
-    sink.gate.set()
+    await advance(1)
+    assert (sink.taken, sink.told, sink.outbox.dropped) == ([], [], 1)
     sink.outbox.release()
     await sink.until_idle()
     assert sink.taken == ["a", "b", "c", "d"]

@@ -1,4 +1,4 @@
-"""``connection.py``: what ``send()`` takes, sends and raises."""
+"""``connection/connection.py``: what ``send()`` takes, sends and raises."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from wsconsumer import ConnectionClosed, InvalidState, WebsocketConsumer
 
 if TYPE_CHECKING:
     from wsconsumer.protocol import Event
-
-
-# send()
 
 
 async def test_send_before_accept_names_accept() -> None:

@@ -47,8 +47,8 @@ async def serving(wire: Wire, consumer: WebsocketConsumer | None = None) -> Asyn
 
     wire.put(CONNECT)
     task = asyncio.create_task(Made.as_asgi()(scope(), wire.receive, wire.send))
+    await wire.until_sent(1)
+    yield made[0]  # without a timeout of ours: a test may advance the clock
+    wire.put(disconnect())
     async with asyncio.timeout(10):
-        await wire.until_sent(1)
-        yield made[0]
-        wire.put(disconnect())
         await task

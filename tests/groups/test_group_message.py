@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tests.fakes import ACCEPT, KnownServer, close, sent, text
 from tests.groups.listening import Listener, serving
 from wsconsumer import abroadcast
-from wsconsumer.connection.monitor import monitor
 from wsconsumer.counters import counters
+from wsconsumer.test import advance
 
 if TYPE_CHECKING:
     import pytest
@@ -41,17 +41,25 @@ async def test_group_message_gets_each_in_order() -> None:
     wire = KnownServer()
     async with serving(wire, Hears()) as consumer:
         assert isinstance(consumer, Hears)
-        for data in ("text", b"bytes", {"json": [1, None]}):
+        for data in ("text", b"bytes", {"json": [1, None]}, "", b""):
             await abroadcast("news", data)
         assert wire.sent == [ACCEPT]
         consumer.let.set()
-        await wire.until_sent(4)
+        await wire.until_sent(6)
         assert consumer.heard == [
             ("news", "text"),
             ("news", b"bytes"),
             ("news", {"json": [1, None]}),
+            ("news", ""),
+            ("news", b""),
         ]
-        assert wire.sent[1:] == [sent("text"), sent(b"bytes"), sent('{"json":[1,null]}')]
+        assert wire.sent[1:] == [
+            sent("text"),
+            sent(b"bytes"),
+            sent('{"json":[1,null]}'),
+            sent(""),
+            sent(b""),
+        ]
 
 
 async def test_group_message_does_not_wait_for_receive() -> None:
@@ -112,10 +120,22 @@ async def test_a_slow_group_message_is_bounded() -> None:
         assert isinstance(consumer, Hears)
         for _ in range(5):
             await abroadcast("news", "x" * 200)
-            monitor().tick()
         await wire.until_sent(2)
         assert wire.sent[1:] == [close(1013, "too slow")]
     assert consumer.heard == []
+
+
+async def test_a_group_message_may_take_its_time() -> None:
+    """``send_timeout`` is for clients, and not for hooks."""
+    wire = KnownServer()
+    async with serving(wire, Hears()) as consumer:
+        assert isinstance(consumer, Hears)
+        await abroadcast("news", "x")
+        await advance(1000)
+        consumer.let.set()
+        await wire.until_sent(2)
+        assert wire.sent[1:] == [sent("x")]
+    assert consumer.ended == (1001, "")
 
 
 async def test_the_end_cancels_a_group_message() -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes import ACCEPT, KnownServer, Wire, close, sent, text, until
+from tests.fakes import ACCEPT, KnownServer, UnknownServer, Wire, close, sent, text, until
 from tests.groups.listening import Listener, serving
 from wsconsumer import ConnectionClosed, abroadcast
-from wsconsumer.connection.monitor import monitor
 from wsconsumer.counters import counters
+from wsconsumer.test import advance
+
+if TYPE_CHECKING:
+    from wsconsumer.protocol import Event
 
 
 def overflow(**attributes: Any) -> Listener:
@@ -43,6 +46,22 @@ async def test_an_unknown_send_runs_in_a_task() -> None:
         assert wire.sent == [ACCEPT, sent("hello"), sent("again")]
 
 
+@pytest.mark.parametrize("server", [KnownServer, UnknownServer])
+@pytest.mark.parametrize("data", ["", b""], ids=["text", "binary"])
+async def test_an_empty_broadcast_arrives(server: type[KnownServer], data: str | bytes) -> None:
+    """A message with nothing in it is a message."""
+    wire = server()
+    async with serving(wire):
+        await abroadcast("news", data)
+        await wire.until_sent(2)
+        wire.shut()
+        await abroadcast("news", data)
+        await abroadcast("news", data)
+        wire.open()
+        await wire.until_sent(4)
+        assert wire.sent == [ACCEPT, *[sent(data)] * 3]
+
+
 async def test_a_slow_client_costs_the_others_nothing() -> None:
     """Broadcasts go on while one client takes none; it gets all of them in order later."""
     slow, quick = KnownServer(), KnownServer()
@@ -59,9 +78,10 @@ async def test_a_slow_client_costs_the_others_nothing() -> None:
         assert slow.sent[-1] == sent("direct")
 
 
-async def test_a_consumers_own_send_waits_its_turn() -> None:
+@pytest.mark.parametrize("server", [KnownServer, UnknownServer])
+async def test_a_consumers_own_send_waits_its_turn(server: type[KnownServer]) -> None:
     """What the consumer sends goes behind what waits for its client, and not behind the rest."""
-    wire = KnownServer()
+    wire = server()
     async with serving(wire):
         wire.shut()
         await abroadcast("news", "one")
@@ -126,38 +146,85 @@ async def test_a_message_that_waits_when_the_outbox_is_full_fails() -> None:
         wire.open()
 
 
-def is_given_up(consumer: Listener) -> bool:
-    """Look, after the monitor has."""
-    monitor().tick()
-    return consumer.state.name != "OPEN"
-
-
-async def test_a_client_that_is_stuck_is_given_up() -> None:
-    """One that takes nothing for longer than send_timeout is closed with 1013."""
-    wire = KnownServer()
-    async with serving(wire, overflow(send_timeout=0.001)) as consumer:
-        monitor().tick()
+@pytest.mark.parametrize("server", [KnownServer, UnknownServer])
+async def test_a_client_that_is_stuck_is_given_up(
+    server: type[KnownServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that takes nothing for longer than send_timeout is closed with 1013, and not before."""
+    wire = server()
+    async with serving(wire, overflow(send_timeout=30.0)) as consumer:
+        await advance(100)
         wire.shut()
         await abroadcast("news", "x")
-        await until(lambda: is_given_up(consumer))
+        await advance(29)
+        assert consumer.state.name == "OPEN"
+        await advance(2)
+        assert consumer.state.name == "CLOSING"
         wire.open()
+        await wire.until_sent(3)
+        assert wire.sent == [ACCEPT, sent("x"), close(1013, "too slow")]
     assert consumer.ended == (1013, "too slow")
+    assert caplog.messages == [
+        "Made: closing with 1013, the client is slow: it has not taken a message for too long."
+    ]
 
 
-async def test_one_that_is_closing_is_not_given_up() -> None:
+@pytest.mark.parametrize("server", [KnownServer, UnknownServer])
+async def test_a_healthy_client_is_never_given_up(server: type[KnownServer]) -> None:
+    """``send_timeout`` does not count while nothing waits, nor add up over several messages."""
+    wire = server()
+    async with serving(wire, overflow(send_timeout=30.0)) as consumer:
+        for number in range(5):
+            await advance(100)
+            wire.shut()
+            await abroadcast("news", f"{number}")
+            await advance(20)
+            wire.open()
+            await wire.until_sent(number + 2)
+        await advance(100)
+        assert consumer.state.name == "OPEN"
+    assert consumer.ended == (1001, "")
+
+
+class OneByOne(KnownServer):
+    """Takes one message, and the next when it is opened again."""
+
+    __module__ = KnownServer.__module__
+
+    async def send(self, message: Event) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.send":
+            self.shut()
+
+
+async def test_a_client_that_is_always_behind_is_not_given_up() -> None:
+    """Each message has ``send_timeout``: one that takes them slowly, but takes them, stays."""
+    wire = OneByOne()
+    async with serving(wire, overflow(send_timeout=30.0)) as consumer:
+        for number in range(6):
+            await abroadcast("news", f"{number}")
+        for count in range(2, 7):
+            assert len(wire.sent) == count
+            await advance(20)
+            wire.open()
+            await wire.until_sent(count + 1)
+        assert consumer.state.name == "OPEN"
+
+
+async def test_one_that_is_closing_is_not_given_up(caplog: pytest.LogCaptureFixture) -> None:
     """Who has closed before is the one who closed."""
     wire = KnownServer()
-    async with serving(wire, overflow(send_timeout=0.001)) as consumer:
+    async with serving(wire, overflow(send_timeout=2.0)) as consumer:
         wire.shut()
         await abroadcast("news", "x")
         wire.put(text("close"))
         await until(lambda: consumer.state.name == "CLOSING")
-        now = asyncio.get_running_loop().time()
-        for later in (0, 100):
-            consumer._wsconsumer.member.look_after(now + later)  # type: ignore[union-attr]  # noqa: SLF001  # the clock of the test
+        await advance(5)
         wire.open()
         await wire.until_sent(3)
-        assert wire.sent[2] == close(4000)
+        assert wire.sent == [ACCEPT, sent("x"), close(4000)]
+    assert consumer.ended == (4000, "")
+    assert caplog.messages == []
 
 
 async def test_a_close_goes_behind_what_waits() -> None:
@@ -175,29 +242,29 @@ async def test_a_close_goes_behind_what_waits() -> None:
         assert wire.sent[1:] == [sent("one"), sent("two"), close(4000)]
 
 
-async def test_a_close_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that takes nothing holds up a close no longer than CLOSE_TIMEOUT."""
-    monkeypatch.setattr("wsconsumer.connection.connection.CLOSE_TIMEOUT", 0.01)
+async def test_a_close_does_not_wait_for_ever() -> None:
+    """A client that takes nothing does not keep a connection that is closed."""
     wire = KnownServer()
     async with serving(wire) as consumer:
         wire.shut()
         await abroadcast("news", "one")
         await abroadcast("news", "two")
         wire.put(text("close"))
-        await until(lambda: consumer.ended)
-    assert consumer.ended == (4000, "")
+        await until(lambda: consumer.state.name == "CLOSING")
+        await advance(60)
+        assert consumer.ended == (4000, "")
 
 
-async def test_a_client_that_is_never_told_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_is_never_told_goodbye() -> None:
     """A stalled client's connection ends, though its close frame never got out."""
-    monkeypatch.setattr("wsconsumer.connection.connection.CLOSE_TIMEOUT", 0.01)
     wire = KnownServer()
     before = len(asyncio.all_tasks())
     async with serving(wire, overflow()) as consumer:
         wire.shut()
         for _ in range(5):
             await abroadcast("news", "x" * 200)
-    assert consumer.ended == (1013, "too slow")
+        await advance(60)
+        assert consumer.ended == (1013, "too slow")
     assert len(asyncio.all_tasks()) == before
 
 
@@ -222,32 +289,38 @@ async def test_a_client_that_has_gone_is_not_waited_for(
 
 
 class Undecided(Listener):
-    """Joins, and waits with its decision."""
-
-    decision = asyncio.Event
+    """Joins, and takes a second over its decision."""
 
     async def connect(self) -> None:
         await self.join("news")
         await abroadcast("news", "one")
+        await advance(1)
         await abroadcast("news", "two")
         await self.decide()
 
-    async def decide(self) -> None: ...
+    async def decide(self) -> None:
+        """Accept by returning."""
 
 
-@pytest.mark.parametrize("server", [Wire, KnownServer])
-async def test_what_comes_before_accept_is_sent_after_it(server: type[Wire]) -> None:
-    """A broadcast between join and accept is not lost, and the first ``send`` goes behind it."""
+class Greeter(Undecided):
+    """Sends at once when it has accepted."""
 
-    class Greeter(Undecided):
-        async def decide(self) -> None:
-            await self.accept()
-            await self.send("hello")
+    async def decide(self) -> None:
+        await self.accept()
+        await self.send("hello")
 
+
+@pytest.mark.parametrize("server", [KnownServer, UnknownServer])
+@pytest.mark.parametrize(("consumer", "own"), [(Undecided, []), (Greeter, ["hello"])])
+async def test_what_comes_before_accept_is_sent_right_after_it(
+    server: type[Wire], consumer: type[Listener], own: list[str]
+) -> None:
+    """A broadcast between join and accept waits for the accept, and all that is sent for it."""
     wire = server()
-    async with serving(wire, Greeter()):
-        await wire.until_sent(4)
-        assert wire.sent == [ACCEPT, sent("one"), sent("two"), sent("hello")]
+    words = ["one", "two", *own]
+    async with serving(wire, consumer()):
+        await wire.until_sent(1 + len(words))
+        assert wire.sent == [ACCEPT, *map(sent, words)]
 
 
 async def test_what_comes_before_a_rejection_is_nobodys(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import TYPE_CHECKING
 
 from wsconsumer.counters import counters
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_an_outage_is_two_lines(caplog: pytest.LogCaptureFixture) -> None:
-    """The log says once that the engine is away, and once that it is back."""
+def test_an_outage_is_two_lines(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log says once that the engine is away, and once that it is back, and after how long."""
+    clock = iter([1000.0, 1150.5])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     away = Outage("The engine")
     assert not away.is_on
     for number in range(5):
@@ -23,7 +28,7 @@ def test_an_outage_is_two_lines(caplog: pytest.LogCaptureFixture) -> None:
     assert not away.is_on
     first, last = caplog.messages
     assert first.startswith("The engine is away: ConnectionError: attempt 0. Websockets stay open")
-    assert last.startswith("The engine is back after 0.0 seconds and 5 attempts.")
+    assert last.startswith("The engine is back after 150.5 seconds and 5 attempts.")
     assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert counters["engine_lost"] == 1
 

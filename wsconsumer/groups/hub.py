@@ -231,7 +231,8 @@ class Hub:
             return
         delivered = group.deliver(broadcast)
         if delivered is not None:
-            await delivered
+            # Members that leave wait for it too: a publisher that gives up cancels only itself.
+            await asyncio.shield(delivered)
 
     def spend(self, deliveries: int) -> bool:
         """Tell whether so many deliveries may be made at once, and count them if so."""

@@ -107,9 +107,6 @@ async def asgi_peer(application: Application) -> Daphne:
     return peer
 
 
-# Flow control
-
-
 class Lent:
     """An accepted connection whose ``receive`` and ``send`` are the test's."""
 
