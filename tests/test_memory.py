@@ -96,19 +96,6 @@ class FailingTask(Plain):
         raise ValueError
 
 
-class Stubborn(Plain):
-    """Keeps what it raised, as a careless hook does."""
-
-    async def receive(self, data: str | bytes) -> None:
-        error: Exception | None = None
-        try:
-            await super().receive(data)
-        except ValueError as caught:
-            error = caught
-        if error is not None:
-            await self.close(1011)
-
-
 @pytest.fixture(autouse=True)
 def _no_collector() -> Iterator[None]:
     # pytest keeps every log record, and with it every frame of its traceback.
@@ -131,7 +118,7 @@ class FailingServer(Wire):
 
 @pytest.mark.parametrize(
     "kind",
-    [Plain, Member, Left, Hearing, FailingToHear, Spawning, FailingTask, Stubborn],
+    [Plain, Member, Left, Hearing, FailingToHear, Spawning, FailingTask],
 )
 @pytest.mark.parametrize("server", [Wire, KnownServer, FailingServer])
 @pytest.mark.parametrize(
