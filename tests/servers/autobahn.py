@@ -192,7 +192,9 @@ def fragmentation() -> Iterator[Case]:
         yield Case(f"5.{number}", script, heard, NORMAL, closes_when_done=True)
 
 
-GREEK = "κ\u1f79σμε".encode()
+GREEK = bytes.fromhex("cebae1bdb9cf83cebcceb5")
+"""A Greek word of five characters."""
+
 MIXED = "Hello-µ@ßöäüàá-UTF-8!!".encode()
 EDITED = b"edited"
 SURROGATE = bytes.fromhex("eda080")
