@@ -265,9 +265,9 @@ async def remaining(websocket: ClientConnection) -> list[str | bytes]:
 
 
 @contextmanager
-def running(name: str, folder: Path) -> Iterator[Server]:
+def running(name: str, folder: Path, application: str = APPLICATION) -> Iterator[Server]:
     """Start a server in an empty folder, wait until it answers, and stop it in the end."""
-    server = _start(name, folder)
+    server = _start(name, folder, application)
     try:
         _wait_until_ready(server)
         yield server
@@ -277,12 +277,12 @@ def running(name: str, folder: Path) -> Iterator[Server]:
         server.close()
 
 
-def _start(name: str, folder: Path) -> Server:
+def _start(name: str, folder: Path, application: str) -> Server:
     port = _free_port()
     journal = Journal(folder / "journal")
     command = [part.format(port=port) for part in COMMANDS[name]]
     process = subprocess.Popen(
-        [sys.executable, "-m", *command, APPLICATION],
+        [sys.executable, "-m", *command, application],
         cwd=folder,
         env=_environment(folder),
         stdin=subprocess.DEVNULL,
