@@ -278,6 +278,7 @@ async def test_a_spawned_task_that_never_began() -> None:
 VERBS: dict[str, Callable[[WebsocketConsumer], Coroutine[Any, Any, None]]] = {
     "accept": lambda consumer: consumer.accept(),
     "reject": lambda consumer: consumer.reject(),
+    "send": lambda consumer: consumer.send("x"),
     "close": lambda consumer: consumer.close(),
     "join": lambda consumer: consumer.join("room"),
     "leave": lambda consumer: consumer.leave("room"),

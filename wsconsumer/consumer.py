@@ -7,6 +7,7 @@ The class belongs to whoever subclasses it. All that is ours in an instance is o
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Any, Self, final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -122,6 +123,8 @@ class WebsocketConsumer(Limits, ConsumerView):
         if emit is None:
             self._wsconsumer.refuse_send()
             return
+        if get_running_loop() is not connection.loop:
+            connection.check_loop("send()")
         try:
             if isinstance(data, str):
                 await emit({"type": "websocket.send", "text": data})

@@ -76,13 +76,13 @@ class Connection:
         "__weakref__",
         "_accept_headers",
         "_follower",
-        "_loop",
         "_scope",
         "accepted",
         "close_code",
         "close_deadline",
         "close_reason",
         "emit",
+        "loop",
         "owner",
         "receive",
         "rejected_with",
@@ -111,7 +111,7 @@ class Connection:
         self.close_deadline: float | None = None
         self.server_send = send
         self._follower: Follower | None = None
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._scope = scope
         self._accept_headers = accept_headers
 
@@ -140,7 +140,7 @@ class Connection:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = None
-        if loop is not self._loop:
+        if loop is not self.loop:
             raise InvalidState(
                 f"{self.owner}.{verb} belongs to the event loop of its connection, and was called "
                 "from another thread or event loop. To reach the client from there, broadcast() "
@@ -361,7 +361,7 @@ class Connection:
 
     def _begin_closing(self) -> None:
         self._move(ConnectionState.CLOSING)
-        self.close_deadline = self._loop.time() + CLOSE_TIMEOUT
+        self.close_deadline = self.loop.time() + CLOSE_TIMEOUT
 
     def _move(self, state: ConnectionState) -> None:
         self.state = state
