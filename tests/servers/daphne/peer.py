@@ -14,7 +14,7 @@ from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
 from wsconsumer import WebsocketConsumer, servers
-from wsconsumer.servers.daphne import DaphneSend
+from wsconsumer.servers.daphne.send import DaphneSend
 
 if TYPE_CHECKING:
     from wsconsumer.protocol import Application, Receive

@@ -1,5 +1,5 @@
 """
-``servers/daphne.py``: daphne's own protocol on a transport of strings, a real client before it.
+``servers/daphne/``: daphne's own protocol on a transport of strings, a real client before it.
 
 The same against whole server processes is in ``tests/servers``.
 """
@@ -19,7 +19,8 @@ from zope.interface import directlyProvides
 from tests.fakes import Wire, scope
 from tests.servers.daphne.peer import Daphne, Recorder, asgi_peer, settled
 from wsconsumer import ConnectionClosed, WebsocketConsumer, servers
-from wsconsumer.servers import daphne
+from wsconsumer.servers.daphne.fallback import explain_fallback
+from wsconsumer.servers.daphne.send import DaphneSend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,7 +266,7 @@ async def test_other_servers_are_left_alone() -> None:
 
 async def test_an_unknown_daphne_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     """Something of daphne's that is not what we expect is plain ASGI, and the log says so once."""
-    daphne.explain_fallback.cache_clear()
+    explain_fallback.cache_clear()
     wire = Wire()
     server = Daphne(WebsocketConsumer.as_asgi()).server
     for send in (partial(Server.handle_reply), partial(server.handle_reply, "protocol")):
@@ -279,7 +280,7 @@ async def test_mending_twice_is_mending_once() -> None:
     """The dispatcher mends, and so does the consumer; the second finds nothing to do."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        assert isinstance(send, daphne.DaphneSend)
+        assert isinstance(send, DaphneSend)
         adapted = servers.adapt(scope, receive, send)
         assert (adapted[1], adapted[2]) == (receive, send)
 
