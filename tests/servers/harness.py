@@ -209,6 +209,25 @@ class Server:
         """Open a websocket that the caller, or the server, closes."""
         return await connect(self.url(path), **self._options(options))
 
+    @asynccontextmanager
+    async def raw(
+        self, path: str, **options: Any
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Open a websocket by hand, behind its handshake, for clients that misbehave."""
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection(HOST, self.port, **options)
+            try:
+                writer.write(
+                    f"GET {path} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n"
+                    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+                )
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 101 "), head
+                yield reader, writer
+            finally:
+                writer.close()
+
     def url(self, path: str) -> str:
         return f"ws://{HOST}:{self.port}{path}"
 
@@ -253,6 +272,11 @@ class Server:
         self.process.wait(PATIENCE)
         self.output.join()
         self.journal.close()
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """Return a client's frame with a short payload, masked with zeros (RFC 6455 section 5.2)."""
+    return bytes((fin << 7 | opcode, 0x80 | len(payload))) + bytes(4) + payload
 
 
 async def remaining(websocket: ClientConnection) -> list[str | bytes]:

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daphne.server import Server
-from twisted.internet.interfaces import ISSLTransport
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Close, Frame, Opcode
-from zope.interface import directlyProvides
 
 from tests.fakes import Wire, scope
 from tests.servers.daphne.peer import Daphne, Recorder, asgi_peer, settled
@@ -226,31 +224,6 @@ async def test_a_handshake_that_daphne_ended() -> None:
     peer.open()
     await settled()
     assert len(errors) == 1
-
-
-# scope
-
-
-@pytest.mark.parametrize(
-    ("forwarded", "tls", "scheme"),
-    [(None, False, "ws"), (None, True, "wss"), ("https", False, "wss"), ("http", True, "ws")],
-)
-async def test_scheme(forwarded: str | None, tls: bool, scheme: str) -> None:
-    """The scheme is that of the transport, or the trusted proxy's word; daphne says nothing."""
-    schemes: list[str] = []
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        if forwarded is not None:
-            peer.protocol.client_scheme = forwarded
-        if tls:
-            directlyProvides(peer.transport, ISSLTransport)
-        scope, _, _ = servers.adapt(scope, receive, send)
-        schemes.append(scope["scheme"])
-
-    peer = Daphne(application)
-    peer.open()
-    await settled()
-    assert schemes == [scheme]
 
 
 # Where daphne is not what we know

@@ -10,9 +10,9 @@ from websockets.frames import Close, Opcode
 
 from tests.servers.daphne.peer import Daphne, Lent, settled
 from wsconsumer import servers
+from wsconsumer.servers.daphne.ending import CLOSE_TIMEOUT
 from wsconsumer.servers.daphne.fallback import explain_fallback
 from wsconsumer.servers.daphne.flow import MAX_EVENTS, MAX_SIZE
-from wsconsumer.servers.daphne.send import CLOSE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

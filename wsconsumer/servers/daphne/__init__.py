@@ -3,10 +3,10 @@ Daphne, adapted to all of ASGI. ``adapt()`` is the way in.
 
 Daphne 4.2 drops what ASGI asks for on the way to autobahn, which has it: close codes and reasons,
 empty messages, accept headers, denial responses, flow control. Its ``send`` is
-``partial(server.handle_reply, protocol)``. With that protocol at hand, ``send.py`` speaks all of
-ASGI through public calls of autobahn and Twisted, ``flow.py`` bounds both directions, and
-``shutdown.py`` ends the applications before the reactor stops. If daphne is not what we know, it
-stays as it is.
+``partial(server.handle_reply, protocol)``. With that protocol at hand, each module mends a part
+through public calls of autobahn and Twisted: ``send.py`` what the application may say, ``flow.py``
+the buffers of both directions, ``scope.py`` the request, ``ending.py`` the end of a connection, and
+``shutdown.py`` that of the server. If daphne is not what we know, it stays as it is.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
-from twisted.internet.interfaces import ISSLTransport
 
 from .fallback import explain_fallback
 from .flow import Inflow
+from .scope import adapt_scope
 from .send import DaphneSend
 from .shutdown import end_with_the_server
 
@@ -41,15 +41,5 @@ def adapt(scope: Scope, receive: Receive, send: partial[Any]) -> tuple[Scope, Re
         )
         return scope, receive, send
     end_with_the_server(asyncio.current_task())
-    extensions = {**(scope.get("extensions") or {}), "websocket.http.response": {}}
-    adapted = {**scope, "scheme": _scheme(protocol), "extensions": extensions}
     inflow = Inflow(receive, protocol)
-    return adapted, inflow.receive, DaphneSend(server, protocol, inflow)
-
-
-def _scheme(protocol: WebSocketProtocol) -> str:
-    """Return ws or wss, as the proxy's header says where daphne is told to trust one."""
-    forwarded = getattr(protocol, "client_scheme", None)
-    if forwarded is not None:
-        return "wss" if forwarded in {"https", "wss"} else "ws"
-    return "wss" if ISSLTransport.providedBy(protocol.transport) else "ws"
+    return adapt_scope(scope, protocol), inflow.receive, DaphneSend(server, protocol, inflow)

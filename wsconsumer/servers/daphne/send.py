@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from autobahn.exception import PayloadExceededError
 from daphne.ws_protocol import WebSocketProtocol
 
+from .ending import end_in_order, explain_limit
 from .flow import Outflow
 
 if TYPE_CHECKING:
@@ -21,12 +22,8 @@ if TYPE_CHECKING:
     from ...protocol import Event, Header
     from .flow import Inflow
 
-CLOSE_TIMEOUT: Final = 10
-"""
-Seconds that a client has to take what is buffered, and the close behind it, and to answer.
-
-Autobahn drops it after one, and its timers run up to a second early.
-"""
+IDLE: Final = 4408
+"""The close code for a life that is over; a page that was open for so long comes back."""
 
 
 class DaphneSend:
@@ -110,9 +107,15 @@ class DaphneSend:
         protocol.registerProducer(outflow, True)
         # autobahn unregisters ours before it drops the connection, and does not say stop then.
         protocol.is_closed.addBoth(lambda _: outflow.stopProducing())
-        protocol.closeHandshakeTimeout = CLOSE_TIMEOUT
         self._inflow.open()
-        _explain_limit(protocol)
+        end_in_order(protocol)
+        explain_limit(protocol)
+        # What is left to call it is daphne's --websocket_timeout, once a second from then on.
+        protocol.serverClose = self._time_out
+
+    def _time_out(self) -> None:
+        if self._protocol.state == WebSocketProtocol.STATE_OPEN:
+            self._close({"code": IDLE})
 
     def _deny(self, event: Event) -> None:
         self._body += event.get("body", b"")
@@ -145,22 +148,6 @@ class DaphneSend:
     def _expect(self, state: int) -> None:
         if self._protocol.state != state:
             raise ConnectionError("The client has gone.")
-
-
-def _explain_limit(protocol: WebSocketProtocol) -> None:
-    """
-    Answer a message over daphne's limit with 1009, instead of dropping the connection.
-
-    A violation of the protocol still drops it: autobahn can't read on behind one.
-    """
-    begin = protocol.onMessageFrameBegin
-
-    def on_message_frame_begin(length: int) -> None:
-        protocol.failByDrop = False
-        begin(length)
-        protocol.failByDrop = True
-
-    protocol.onMessageFrameBegin = on_message_frame_begin
 
 
 def _phrase(status: int) -> str:
