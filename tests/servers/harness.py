@@ -39,6 +39,7 @@ APPLICATION = "tests.servers.project.asgi:application"
 
 COMMANDS = {
     "daphne": ["daphne", "-b", HOST, "-p", "{port}"],
+    "uvicorn-websockets": ["uvicorn", "--host", HOST, "--port", "{port}", "--ws", "websockets"],
     "uvicorn-sansio": ["uvicorn", "--host", HOST, "--port", "{port}", "--ws", "websockets-sansio"],
     "uvicorn-wsproto": ["uvicorn", "--host", HOST, "--port", "{port}", "--ws", "wsproto"],
     "hypercorn": ["hypercorn", "-b", f"{HOST}:{{port}}"],

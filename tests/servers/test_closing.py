@@ -139,3 +139,29 @@ async def test_client_vanishes_during_receive(server: Server) -> None:
     story = await server.ended(key)
     assert story.names == ["connect", "wait began", "wait ended", "disconnect", "end"]
     assert story.how("wait ended") == "raised CancelledError"
+
+
+async def test_client_closes_behind_unread_messages(server: Server) -> None:
+    """A client that sends more than is read ahead, and closes, ends the hook that runs."""
+    key = new_key()
+    websocket = await server.open(f"/ws/waits-in-receive/{key}/")
+    for _ in range(40):
+        await websocket.send("x")
+    await server.journal.wait(key, event="wait began")
+    async with asyncio.timeout(SOON):
+        closing = asyncio.create_task(websocket.close(4000))
+        await server.journal.wait(key, event="wait ended")
+    await closing
+    assert (await server.ended(key)).how("wait ended") == "raised CancelledError"
+
+
+async def test_client_vanishes_behind_unread_messages(server: Server) -> None:
+    """The same for one that drops its connection, whatever the server has not read yet."""
+    key = new_key()
+    async with server.raw(f"/ws/waits-in-receive/{key}/") as (_, writer):
+        writer.write(frame(1, b"x") * 5000)
+        await server.journal.wait(key, event="wait began")
+        await writer.drain()
+    async with asyncio.timeout(SOON):
+        await server.journal.wait(key, event="wait ended")
+    assert (await server.ended(key)).how("wait ended") == "raised CancelledError"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.frames import Close
 
 from tests.servers.daphne.peer import Daphne, Recorder, settled
+from wsconsumer import servers
 from wsconsumer.servers.daphne import ending
+from wsconsumer.servers.daphne.flow import MAX_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,3 +86,26 @@ async def test_a_life_that_is_over(serve: Callable[..., Any]) -> None:
     peer.flush()
     await settled()
     assert Recorder.log == [(4408, "")]
+
+
+async def test_whether_the_client_has_left(lent: Lent) -> None:
+    """Autobahn's state tells, or the socket of a client that is not read from."""
+    assert servers.client_has_left(lent.send) is None  # a transport of strings has no socket
+    server, client = socket.socketpair()
+    with server, client:
+        lent.peer.transport.fileno = server.fileno
+        assert servers.client_has_left(lent.send) is False
+        client.close()
+        assert servers.client_has_left(lent.send) is True
+    lent.peer.transport.loseConnection()
+    del lent.peer.transport.fileno
+    assert servers.client_has_left(lent.send) is True
+
+
+async def test_a_queue_that_is_half_empty_is_filled_again(lent: Lent) -> None:
+    """What stands behind is read before all is taken, a client's close too."""
+    await lent.flood(*[1] * (MAX_EVENTS + 1))
+    assert lent.peer.transport.producerState == "paused"
+    for _ in range(MAX_EVENTS // 2 + 1):
+        await lent.receive()
+    assert lent.peer.transport.producerState == "producing"

@@ -65,8 +65,10 @@ class Inflow:
 
     async def receive(self) -> Event:
         event = await self._receive()
-        if self._is_full and self._queue.empty():
-            self._read_on()
+        if self._is_full:
+            self._size -= len(event.get("text") or event.get("bytes") or "")
+            if self._has_room():
+                self._read_on()
         if event["type"] == "websocket.disconnect":
             event["reason"] = self._protocol.remoteCloseReason or ""
         return event
@@ -85,6 +87,11 @@ class Inflow:
             if is_open and not self._is_full:
                 self._protocol.transport.pauseProducing()
             self._is_full = True
+
+    def _has_room(self) -> bool:
+        """Return whether half of what may wait has been taken, so that pauses are few."""
+        waiting: int = self._queue.qsize()
+        return not waiting or (waiting <= MAX_EVENTS // 2 and self._size <= MAX_SIZE // 2)
 
     def _read_on(self) -> None:
         self._is_full = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from autobahn.exception import PayloadExceededError
 from daphne.ws_protocol import WebSocketProtocol
 
+from ..departure import has_hung_up
 from .ending import end_in_order, explain_limit
 from .flow import Outflow
 
@@ -59,6 +60,13 @@ class DaphneSend:
             self._deny(event)
         else:
             raise ValueError(f"Expected an ASGI message of a websocket, got {kind!r}.")
+
+    def client_has_left(self) -> bool | None:
+        """Look at autobahn's state, and at the socket for a client that is not read from."""
+        if self._protocol.state == WebSocketProtocol.STATE_CLOSED:
+            return True
+        fileno = getattr(self._protocol.transport, "fileno", None)
+        return None if fileno is None else has_hung_up(fileno())
 
     def _message(self, event: Event) -> None:
         self._expect(WebSocketProtocol.STATE_OPEN)
