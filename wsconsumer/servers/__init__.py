@@ -12,6 +12,7 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
+from .denial import denied
 from .departure import client_has_left
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "client_has_left",
     "completes_in_place",
     "current_task",
+    "denied",
     "is_cancelled",
 ]
 

@@ -186,6 +186,45 @@ async def test_a_denial_in_parts() -> None:
     assert peer.transport.value().endswith(b"\r\n\r\nab")
 
 
+async def denial(status: int, *headers: tuple[bytes, bytes]) -> bytes:
+    """Return what a client gets for a denial with a body."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+        await send(start)
+        await send({"type": "websocket.http.response.body", "body": b"sorry"})
+
+    response: bytes = (await asgi_peer(application)).transport.value()
+    return response.lower()
+
+
+async def test_a_denial_says_its_length_once() -> None:
+    """Headers about the length are ours: two that differ are a hole (RFC 9112 section 6.3)."""
+    response = await denial(403, (b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"9"))
+    assert b"transfer-encoding" not in response
+    assert response.count(b"content-length") == 1
+    assert response.endswith(b"content-length: 5\r\n\r\nsorry")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_denial_without_a_body(status: int) -> None:
+    """What may have no body gets none (RFC 9110 sections 15.3.5 and 15.4.5)."""
+    response = await denial(status)
+    assert b"content-length" not in response
+    assert response.endswith(b"connection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize("status", [101, 103, 600])
+async def test_a_denial_that_is_none(status: int) -> None:
+    """A status that does not end the handshake is an error of the application."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(ValueError, match=f"200 to 599, got {status}"):
+            await send({"type": "websocket.http.response.start", "status": status})
+
+    await (await asgi_peer(application)).task
+
+
 async def test_a_message_that_asgi_does_not_have() -> None:
     """A message of unknown type is refused with its type."""
 

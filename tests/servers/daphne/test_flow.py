@@ -245,3 +245,31 @@ async def test_a_message_over_the_limit_goes_out(lent: Lent) -> None:
     first, last = lent.peer.events()
     assert (first.opcode, first.fin, first.data) == (Opcode.BINARY, False, b"x" * 101)
     assert (last.opcode, last.fin, last.data) == (Opcode.CONT, True, b"")
+
+
+async def test_pings_of_a_client_that_never_reads(lent: Lent) -> None:
+    """Pongs are not piled up: of the pings that came meanwhile the last is answered."""
+    client = lent.peer.client
+    client.send_ping(b"first")
+    lent.peer.flush()
+    lent.outflow.pauseProducing()
+    for number in range(100):
+        client.send_ping(b"%d" % number)
+    lent.peer.flush()
+    assert [frame.data for frame in lent.peer.events()] == [b"first"]
+    lent.outflow.resumeProducing()
+    lent.outflow.pauseProducing()
+    lent.outflow.resumeProducing()
+    assert [frame.data for frame in lent.peer.events()] == [b"99"]
+
+
+async def test_a_message_in_small_fragments(lent: Lent) -> None:
+    """It is kept in one piece, and comes whole."""
+    lent.peer.client.send_binary(b"ab", fin=False)
+    for _ in range(1000):
+        lent.peer.client.send_continuation(b"cd", fin=False)
+    lent.peer.flush()
+    assert lent.peer.protocol.message_data == [b"ab" + b"cd" * 1000]
+    lent.peer.client.send_continuation(b"e", fin=True)
+    lent.peer.flush()
+    assert (await lent.receive())["bytes"] == b"ab" + b"cd" * 1000 + b"e"

@@ -17,6 +17,8 @@ from zope.interface import implementer
 from .fallback import explain_fallback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...protocol import Event, Receive
 
 MAX_EVENTS: Final = 32
@@ -104,10 +106,13 @@ class Outflow:
     """
     Where messages wait, in order, while the transport's buffer is full.
 
-    A message waits in ``passage()``, and only while ``is_shut``.
+    A message waits in ``passage()``, and only while ``is_shut``. Of the pings that arrive while it
+    is full, the last is answered, by ``answer``, when it is not (RFC 6455 section 5.5.3).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[bytes], None]) -> None:
+        self._answer = answer
+        self._ping: bytes | None = None
         self.is_shut = False
         self._queued = 0
         self._turn = asyncio.Lock()
@@ -124,6 +129,13 @@ class Outflow:
             self._queued -= 1
             self._update()
 
+    def on_ping(self, payload: bytes) -> None:
+        """Answer a ping, or keep it for later."""
+        if self._resumed.is_set():
+            self._answer(payload)
+        else:
+            self._ping = payload
+
     def pauseProducing(self) -> None:  # noqa: N802  # Twisted's name
         self._resumed.clear()
         self._update()
@@ -131,6 +143,9 @@ class Outflow:
     def resumeProducing(self) -> None:  # noqa: N802  # Twisted's name
         self._resumed.set()
         self._update()
+        if self._ping is not None:
+            ping, self._ping = self._ping, None
+            self._answer(ping)
 
     def stopProducing(self) -> None:  # noqa: N802  # Twisted's name
         """The connection is lost: whoever waits shall learn it at once."""
@@ -138,3 +153,18 @@ class Outflow:
 
     def _update(self) -> None:
         self.is_shut = self._queued > 0 or not self._resumed.is_set()
+
+
+def join_fragments(protocol: WebSocketProtocol) -> None:
+    """Keep a fragmented message in one piece: small ones in a list take many times their size."""
+
+    def on_message_frame(payload: list[bytes]) -> None:
+        pieces: list[bytes | bytearray] = protocol.message_data
+        if not pieces:
+            pieces.extend(payload)
+            return
+        if not isinstance(pieces[0], bytearray):
+            pieces[:] = [bytearray().join(pieces)]
+        pieces[0] += b"".join(payload)
+
+    protocol.onMessageFrame = on_message_frame

@@ -12,7 +12,7 @@ from daphne.ws_protocol import WebSocketProtocol
 
 from ..departure import has_hung_up
 from .ending import end_in_order, explain_limit
-from .flow import Outflow
+from .flow import Outflow, join_fragments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 IDLE: Final = 4408
 """The close code for a life that is over; a page that was open for so long comes back."""
+
+
+FRAMING: Final = {b"connection", b"content-length", b"transfer-encoding"}
+"""Headers that say how long a response is; a denial's body is sent whole, so it is we who know."""
 
 
 class DaphneSend:
@@ -40,7 +44,7 @@ class DaphneSend:
         self._server = server
         self._protocol = protocol
         self._inflow = inflow
-        self._outflow = Outflow()
+        self._outflow = Outflow(protocol.onPing)
         self._denial: tuple[int, Iterable[Header]] = (HTTPStatus.FORBIDDEN, ())
         self._body = b""
 
@@ -55,7 +59,7 @@ class DaphneSend:
         elif kind == "websocket.accept":
             self._accept(event)
         elif kind == "websocket.http.response.start":
-            self._denial = (event["status"], event.get("headers") or ())
+            self._start_denial(event["status"], event.get("headers") or ())
         elif kind == "websocket.http.response.body":
             self._deny(event)
         else:
@@ -115,7 +119,9 @@ class DaphneSend:
         protocol.registerProducer(outflow, True)
         # autobahn unregisters ours before it drops the connection, and does not say stop then.
         protocol.is_closed.addBoth(lambda _: outflow.stopProducing())
+        protocol.onPing = outflow.on_ping
         self._inflow.open()
+        join_fragments(protocol)
         end_in_order(protocol)
         explain_limit(protocol)
         # What is left to call it is daphne's --websocket_timeout, once a second from then on.
@@ -125,21 +131,30 @@ class DaphneSend:
         if self._protocol.state == WebSocketProtocol.STATE_OPEN:
             self._close({"code": IDLE})
 
+    def _start_denial(self, status: int, headers: Iterable[Header]) -> None:
+        if not HTTPStatus.OK <= status < 600:
+            raise ValueError(f"Expected a final status for a denial, 200 to 599, got {status!r}.")
+        self._denial = (status, headers)
+
     def _deny(self, event: Event) -> None:
         self._body += event.get("body", b"")
         if event.get("more_body", False):
             return
-        self._decided()
         protocol, (status, headers) = self._protocol, self._denial
-        framing = [("content-length", str(len(self._body))), ("connection", "close")]
+        has_body = status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+        body = self._body if has_body else b""
+        self._decided()
+        framing = [("connection", "close")]
+        if has_body:
+            framing.append(("content-length", str(len(body))))
         lines = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in headers
-            if name != b"content-length"
+            if name.lower() not in FRAMING
         ]
         protocol.wasNotCleanReason = _phrase(status)
         protocol.sendHttpErrorResponse(status, protocol.wasNotCleanReason, [*lines, *framing])
-        protocol.sendData(self._body)
+        protocol.sendData(body)
         protocol.dropConnection(abort=False)
         client = protocol.client_addr and "{}:{}".format(*protocol.client_addr)
         details = {"path": protocol.request.path, "client": client}
