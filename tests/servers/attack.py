@@ -70,10 +70,11 @@ def memory(server: Server) -> int:
     return total
 
 
-async def pour(server: Server, path: str, chunk: bytes, size: int) -> Finding:
+async def pour(server: Server, path: str, chunk: bytes, size: int, first: bytes = b"") -> Finding:
     """Send the chunk again and again from a client that never reads, until it is not taken."""
-    async with server.raw(path, limit=1 << 10) as (_, writer):
+    async with server.raw(path, patience=60, limit=1 << 10) as (_, writer):
         before, sent = memory(server), 0
+        writer.write(first)
         highest = before
         with suppress(TimeoutError, OSError):
             while sent < size:
@@ -141,13 +142,13 @@ async def exits(server: Server) -> Finding:
 @attack("never reads and floods pings")
 async def floods_pings(server: Server) -> Finding:
     chunk = frame(9, bytes(125)) * 1000
-    return await pour(server, f"/ws/echo/{new_key()}/", chunk, 60 * MIB)
+    return await pour(server, f"/ws/echo/{new_key()}/", chunk, 30 * MIB)
 
 
 @attack("sends a message in fragments of a byte")
 async def fragments(server: Server) -> Finding:
-    chunk = frame(0, b"x", fin=False) * 10_000
-    return await pour(server, f"/ws/echo/{new_key()}/", frame(1, b"x", fin=False) + chunk, 24 * MIB)
+    first, chunk = frame(1, b"x", fin=False), frame(0, b"x", fin=False) * 10_000
+    return await pour(server, f"/ws/echo/{new_key()}/", chunk, 24 * MIB, first)
 
 
 @attack("floods messages while a hook runs")

@@ -164,6 +164,15 @@ class Journal:
         """Return the log records so far that contain `text`, in the message or the traceback."""
         return [e for e in self.events() if e["event"] == "log" and text in e["text"]]
 
+    async def wait_for_log(self, text: str) -> list[Event]:
+        """Wait for a log record that contains `text`; they are written by a thread of their own."""
+
+        def happened(events: list[Event]) -> bool:
+            return any(e["event"] == "log" and text in e["text"] for e in events)
+
+        await asyncio.to_thread(self._events.wait, happened, PATIENCE)
+        return self.logged(text)
+
     async def wait(self, *keys: str, event: str) -> None:
         """Wait until each of the connections has had the event."""
 
@@ -212,10 +221,10 @@ class Server:
 
     @asynccontextmanager
     async def raw(
-        self, path: str, **options: Any
+        self, path: str, patience: float = PATIENCE, **options: Any
     ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Open a websocket by hand, behind its handshake, for clients that misbehave."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(HOST, self.port, **options)
             try:
                 writer.write(
