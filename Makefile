@@ -20,7 +20,7 @@ COVERAGE := $(if $(ARGS),,&& $(RUN) -m coverage report)
 UNLESS_EMPTY := $(if $(ARGS),|| [ $$? -eq 5 ])
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis run-postgres test test-package test-example lint format types cover bench stress docs build clean FORCE
+.PHONY: help run run-redis run-postgres test test-package test-example lint format types cover bench stress attack docs build clean FORCE
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -70,6 +70,9 @@ bench: $(VENV)/.installed-bench ## Measure, and print the figures
 
 stress: $(VENV)/.installed-test ## Let servers, clients and engines come and go (ARGS="--seconds 60")
 	$(RUN) -m tests.stress $(ARGS)
+
+attack: $(VENV)/.installed-test ## Let clients misbehave on every server, and print what happens
+	$(RUN) -m tests.servers.attack $(ARGS)
 
 docs: $(VENV)/.installed-test $(VENV)/.installed-docs ## Run the code in README.md and docs/
 	$(RUN) -m pytest tests/test_docs.py $(ARGS)

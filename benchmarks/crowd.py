@@ -91,38 +91,14 @@ class Crowd:
         self._stalled: list[socket.socket] = []
         self._publisher = self._open("/publisher", 1)[0]
         self._poll = select.epoll()
-        self._members = {member.fileno(): member for member in self._open("/member", members)}
+        self._members = {
+            member.fileno(): member for member in open_websockets(port, "/member", members)
+        }
         for member in self._members:
             self._poll.register(member, select.EPOLLIN)
 
     def _open(self, path: str, count: int, buffer: int = 0) -> list[socket.socket]:
-        opened: list[socket.socket] = []
-        while len(opened) < count:
-            batch = [self._ask(path, buffer) for _ in range(min(AT_ONCE, count - len(opened)))]
-            for client in batch:
-                head = b""
-                while not head.endswith(b"\r\n\r\n"):
-                    head += (received := client.recv(4096))
-                    if not received:
-                        raise BrokenContenderError(f"{path} was answered with {head!r}")
-                if not head.startswith(b"HTTP/1.1 101 "):
-                    raise BrokenContenderError(f"{path} was answered with {head!r}")
-            opened += batch
-        return opened
-
-    def _ask(self, path: str, buffer: int) -> socket.socket:
-        client = socket.socket()
-        if buffer:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        client.settimeout(60)
-        client.connect((HOST, self._port))
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {HOST}:{self._port}\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-        )
-        return client
+        return open_websockets(self._port, path, count, buffer)
 
     def stall(self, count: int) -> None:
         """Let members in who never read."""
@@ -182,6 +158,38 @@ class Crowd:
             p50=ordered[len(ordered) // 2] / 1e9,
             p99=ordered[len(ordered) * 99 // 100] / 1e9,
         )
+
+
+def open_websockets(port: int, path: str, count: int, buffer: int = 0) -> list[socket.socket]:
+    """Open so many websockets, some at a time; the kernel may buffer so much for each, if given."""
+    opened: list[socket.socket] = []
+    while len(opened) < count:
+        batch = [_ask(port, path, buffer) for _ in range(min(AT_ONCE, count - len(opened)))]
+        for client in batch:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += (received := client.recv(4096))
+                if not received:
+                    raise BrokenContenderError(f"{path} was answered with {head!r}")
+            if not head.startswith(b"HTTP/1.1 101 "):
+                raise BrokenContenderError(f"{path} was answered with {head!r}")
+        opened += batch
+    return opened
+
+
+def _ask(port: int, path: str, buffer: int) -> socket.socket:
+    client = socket.socket()
+    if buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    client.settimeout(60)
+    client.connect((HOST, port))
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    return client
 
 
 def header_of(length: int) -> bytes:

@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Any, Self
 import redis
 
 from benchmarks.contenders import RAW, SERVERS
-from benchmarks.crowd import Cell, Crowd, Run, Sheet, allow_files, free_port, wait_for
+from benchmarks.crowd import (
+    Cell,
+    Crowd,
+    Run,
+    Sheet,
+    allow_files,
+    free_port,
+    open_websockets,
+    wait_for,
+)
 from benchmarks.rounds import (
     BrokenContenderError,
     Measure,
@@ -141,10 +150,11 @@ class SpreadCrowd(Crowd):
         self._ports = itertools.cycle(ports)
         super().__init__(pid, ports[0], members, size, wait)
 
-    def _ask(self, path: str, buffer: int) -> socket.socket:
-        if path == "/member":
-            self._port = next(self._ports)
-        return super()._ask(path, buffer)
+    def _open(self, path: str, count: int, buffer: int = 0) -> list[socket.socket]:
+        if path != "/member":
+            return super()._open(path, count, buffer)
+        ports = itertools.islice(self._ports, count)
+        return [open_websockets(port, path, 1, buffer)[0] for port in ports]
 
 
 # In the client process.

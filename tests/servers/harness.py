@@ -39,6 +39,7 @@ APPLICATION = "tests.servers.project.asgi:application"
 
 COMMANDS = {
     "daphne": ["daphne", "-b", HOST, "-p", "{port}"],
+    "uvicorn-websockets": ["uvicorn", "--host", HOST, "--port", "{port}", "--ws", "websockets"],
     "uvicorn-sansio": ["uvicorn", "--host", HOST, "--port", "{port}", "--ws", "websockets-sansio"],
     "uvicorn-wsproto": ["uvicorn", "--host", HOST, "--port", "{port}", "--ws", "wsproto"],
     "hypercorn": ["hypercorn", "-b", f"{HOST}:{{port}}"],
@@ -163,6 +164,15 @@ class Journal:
         """Return the log records so far that contain `text`, in the message or the traceback."""
         return [e for e in self.events() if e["event"] == "log" and text in e["text"]]
 
+    async def wait_for_log(self, text: str) -> list[Event]:
+        """Wait for a log record that contains `text`; they are written by a thread of their own."""
+
+        def happened(events: list[Event]) -> bool:
+            return any(e["event"] == "log" and text in e["text"] for e in events)
+
+        await asyncio.to_thread(self._events.wait, happened, PATIENCE)
+        return self.logged(text)
+
     async def wait(self, *keys: str, event: str) -> None:
         """Wait until each of the connections has had the event."""
 
@@ -209,6 +219,25 @@ class Server:
         """Open a websocket that the caller, or the server, closes."""
         return await connect(self.url(path), **self._options(options))
 
+    @asynccontextmanager
+    async def raw(
+        self, path: str, patience: float = PATIENCE, **options: Any
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Open a websocket by hand, behind its handshake, for clients that misbehave."""
+        async with asyncio.timeout(patience):
+            reader, writer = await asyncio.open_connection(HOST, self.port, **options)
+            try:
+                writer.write(
+                    f"GET {path} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n"
+                    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+                )
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 101 "), head
+                yield reader, writer
+            finally:
+                writer.close()
+
     def url(self, path: str) -> str:
         return f"ws://{HOST}:{self.port}{path}"
 
@@ -253,6 +282,11 @@ class Server:
         self.process.wait(PATIENCE)
         self.output.join()
         self.journal.close()
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """Return a client's frame with a short payload, masked with zeros (RFC 6455 section 5.2)."""
+    return bytes((fin << 7 | opcode, 0x80 | len(payload))) + bytes(4) + payload
 
 
 async def remaining(websocket: ClientConnection) -> list[str | bytes]:

@@ -57,6 +57,9 @@ KNOWN_LIMITS: dict[tuple[str, str], Limit] = {
         "It ignores the headers of websocket.accept.", raises=KeyError
     ),
     ("granian", "client_vanishes_without_code"): NO_CODE,
+    ("granian", "client_vanishes_behind_unread_messages"): Limit(
+        "It reads only for a receive(), and its socket can't be reached.", raises=TimeoutError
+    ),
     ("granian", "client_close_reason"): Limit("It reports the client's close code alone."),
     ("granian", "every_client_is_told_of_the_restart"): NO_FAREWELL,
 }

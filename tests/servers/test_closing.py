@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from tests.servers.harness import SOON, Server, new_key
+from tests.servers.harness import SOON, Server, frame, new_key
 
+CLOSE = frame(8, (1000).to_bytes(2))
 CODES = [1000, 1001, 1008, 1009, 1011, 1012, 1013, 4000, 4999]
 
 
@@ -24,6 +25,22 @@ async def test_server_close(server: Server, code: int) -> None:
         await websocket.wait_closed()
     assert (websocket.close_code, websocket.close_reason) == (code, f"because {code}")
     assert (await server.ended(key)).disconnects == [(code, f"because {code}")]
+
+
+@pytest.mark.parametrize("path", ["/ws/close/4000/", "/ws/close/1011/", "/ws/echo/"])
+async def test_orderly_end(server: Server, path: str) -> None:
+    """Once both close frames were exchanged TCP ends without a reset, whoever closed first."""
+    key = new_key()
+    async with server.raw(f"{path}{key}/") as (reader, writer):
+        is_client_first = path == "/ws/echo/"
+        writer.write(CLOSE if is_client_first else frame(1, b"go"))
+        head = await reader.readexactly(2)
+        await reader.readexactly(head[1])
+        assert head[0] == 0x88
+        if not is_client_first:
+            writer.write(CLOSE)
+        assert await reader.read() == b""  # a reset would be a ConnectionResetError
+    await server.ended(key)
 
 
 async def test_server_close_at_once(server: Server) -> None:
@@ -122,3 +139,29 @@ async def test_client_vanishes_during_receive(server: Server) -> None:
     story = await server.ended(key)
     assert story.names == ["connect", "wait began", "wait ended", "disconnect", "end"]
     assert story.how("wait ended") == "raised CancelledError"
+
+
+async def test_client_closes_behind_unread_messages(server: Server) -> None:
+    """A client that sends more than is read ahead, and closes, ends the hook that runs."""
+    key = new_key()
+    websocket = await server.open(f"/ws/waits-in-receive/{key}/")
+    for _ in range(40):
+        await websocket.send("x")
+    await server.journal.wait(key, event="wait began")
+    async with asyncio.timeout(SOON):
+        closing = asyncio.create_task(websocket.close(4000))
+        await server.journal.wait(key, event="wait ended")
+    await closing
+    assert (await server.ended(key)).how("wait ended") == "raised CancelledError"
+
+
+async def test_client_vanishes_behind_unread_messages(server: Server) -> None:
+    """The same for one that drops its connection, whatever the server has not read yet."""
+    key = new_key()
+    async with server.raw(f"/ws/waits-in-receive/{key}/") as (_, writer):
+        writer.write(frame(1, b"x") * 5000)
+        await server.journal.wait(key, event="wait began")
+        await writer.drain()
+    async with asyncio.timeout(SOON):
+        await server.journal.wait(key, event="wait ended")
+    assert (await server.ended(key)).how("wait ended") == "raised CancelledError"

@@ -12,7 +12,7 @@ async def ended(server: Server, key: str) -> Story:
     """Return the connection's story, after a check of what became of its one exception."""
     story = await server.ended(key)
     assert story.how("end") == "returned", "the exception must not reach the server"
-    [record] = server.journal.logged(f"RuntimeError: deliberate {key}")
+    [record] = await server.journal.wait_for_log(f"RuntimeError: deliberate {key}")
     assert (record["logger"], record["level"]) == ("wsconsumer.consumer", "ERROR")
     assert "Traceback (most recent call last)" in record["text"]
     return story

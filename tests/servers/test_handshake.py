@@ -6,7 +6,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
-from tests.servers.harness import Server, new_key
+from tests.servers.harness import QUIET, Server, new_key
 
 
 async def denied(server: Server, path: str) -> Response:
@@ -55,6 +55,20 @@ async def test_rejects_with_headers(server: Server) -> None:
 async def test_rejects_with_body(server: Server) -> None:
     """The body given to `reject()` is the response's."""
     assert (await denied(server, f"/ws/reject/{new_key()}/")).body == b"not in this country"
+
+
+@pytest.mark.parametrize("path", ["/ws/reject/", "/nowhere/"])
+async def test_a_denial_is_no_error(server: Server, path: str) -> None:
+    """The server logs nothing about an application that denies a handshake."""
+    before = len(server.output.all())
+    key = new_key()
+    await denied(server, f"{path}{key}/")
+    await server.ended(key)
+
+    def complains(lines: list[str]) -> bool:
+        return any("ERROR" in line or "without completing" in line for line in lines[before:])
+
+    assert not await asyncio.to_thread(server.output.wait, complains, QUIET)
 
 
 async def test_permission_denied_is_403(server: Server) -> None:

@@ -29,6 +29,7 @@ from ..protocol import (
     encode_headers,
     encode_text,
 )
+from ..servers import denied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -217,6 +218,7 @@ class Connection:
                 start = {"status": self.rejected_with, "headers": list(headers)}
                 await self.server_send({"type": "websocket.http.response.start", **start})
                 await self.server_send({"type": "websocket.http.response.body", "body": body})
+                await denied(self.receive, self.server_send)
             else:
                 if status != HTTPStatus.FORBIDDEN:
                     logger.info("No denial response here: the client gets 403, not %d.", status)

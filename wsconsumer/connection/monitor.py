@@ -80,6 +80,8 @@ class Monitor:
         ahead = self._ahead.get(session)
         if ahead is None or ahead.is_over:
             self._ahead[session] = ReadAhead(session)
+        else:
+            ahead.look_after()
 
     def _on_timer(self) -> None:
         self._timer = self._loop.call_later(TICK, self._on_timer)

@@ -11,6 +11,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ..servers import client_has_left
+
 if TYPE_CHECKING:
     from ..protocol import Event
     from .connection import Connection
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
         def client_left(self) -> None: ...
 
 
-MAX_EVENTS: Final = 32
+MAX_EVENTS: Final = 128
 MAX_SIZE: Final = 64 * 1024
 """How many messages, and how much of them (characters or bytes), are read while a hook runs."""
 
@@ -37,6 +39,7 @@ class ReadAhead:
 
     def __init__(self, session: Reader) -> None:
         self.is_over = False
+        self._is_full = False
         self._session = session
         self._hook = session.handling
         self._events: deque[Event] = deque()
@@ -44,6 +47,12 @@ class ReadAhead:
         self._changed = asyncio.Event()
         self._receive = session.connection.read_through(self._hand_out)
         self._task = asyncio.get_running_loop().create_task(self._read())
+
+    def look_after(self) -> None:
+        """Where there is no room to read on, ask the server whether the client has left."""
+        if self._is_full and client_has_left(self._session.connection.server_send):
+            self._is_full = False
+            self._session.client_left()
 
     def stop(self) -> None:
         """Read no more: the connection has ended."""
@@ -60,6 +69,7 @@ class ReadAhead:
                 if event["type"] == "websocket.disconnect":
                     self._session.client_left()
                     return
+            self._is_full = self._session.handling is self._hook
         finally:
             self._changed.set()
 

@@ -1,8 +1,8 @@
 """
-What each ASGI server leaves out, adapted in one place.
+What ASGI servers leave out, added in one place.
 
-``adapt()`` looks at what ``send`` is; no server is ever imported or required here. A server that
-does all that ASGI says needs no module of its own.
+``adapt()`` looks at what ``send`` is, so no server is imported before it has called us. A server
+that does all of ASGI needs no module here.
 """
 
 from __future__ import annotations
@@ -12,15 +12,27 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
+from .denial import denied
+from .departure import client_has_left
+
 if TYPE_CHECKING:
     from ..protocol import Receive, Scope, Send
+
+__all__ = [
+    "adapt",
+    "client_has_left",
+    "completes_in_place",
+    "current_task",
+    "denied",
+    "is_cancelled",
+]
 
 
 _IN_PLACE: Final = frozenset({"hypercorn", "uvicorn", __name__.partition(".")[0]})
 
 
 def adapt(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
-    """Return the same connection, speaking all of ASGI as far as its server can be taught to."""
+    """Return the connection with all of ASGI, as far as its server can be brought to it."""
     if isinstance(send, partial) and _package(send.func) == "daphne":
         from . import daphne
 

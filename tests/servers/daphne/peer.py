@@ -14,7 +14,7 @@ from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
 from wsconsumer import WebsocketConsumer, servers
-from wsconsumer.servers.daphne import DaphneSend
+from wsconsumer.servers.daphne.send import DaphneSend
 
 if TYPE_CHECKING:
     from wsconsumer.protocol import Application, Receive
@@ -38,12 +38,15 @@ class Daphne:
     def _log(self, protocol: str, action: str, details: dict[str, Any]) -> None:
         self.actions.append((protocol, action))
 
-    def open(self) -> None:
-        """Ask for a websocket; the application starts in a task."""
+    def open(self, request: str | None = None) -> None:
+        """Ask for a websocket, in these words if given; the application starts in a task."""
         channel = HTTPFactory(self.server).buildProtocol(self.transport.getPeer())
         assert channel is not None
         channel.makeConnection(self.transport)
         self.transport.protocol = channel
+        if request is not None:
+            channel.dataReceived(request.encode())
+            return
         self.client.send_request(self.client.connect())
         self.flush()
 

@@ -1,5 +1,5 @@
 """
-``servers/daphne.py``: daphne's own protocol on a transport of strings, a real client before it.
+``servers/daphne/``: daphne's own protocol on a transport of strings, a real client before it.
 
 The same against whole server processes is in ``tests/servers``.
 """
@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daphne.server import Server
-from twisted.internet.interfaces import ISSLTransport
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Close, Frame, Opcode
-from zope.interface import directlyProvides
 
 from tests.fakes import Wire, scope
 from tests.servers.daphne.peer import Daphne, Recorder, asgi_peer, settled
 from wsconsumer import ConnectionClosed, WebsocketConsumer, servers
-from wsconsumer.servers import daphne
+from wsconsumer.servers.daphne.fallback import explain_fallback
+from wsconsumer.servers.daphne.send import DaphneSend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,6 +186,45 @@ async def test_a_denial_in_parts() -> None:
     assert peer.transport.value().endswith(b"\r\n\r\nab")
 
 
+async def denial(status: int, *headers: tuple[bytes, bytes]) -> bytes:
+    """Return what a client gets for a denial with a body."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+        await send(start)
+        await send({"type": "websocket.http.response.body", "body": b"sorry"})
+
+    response: bytes = (await asgi_peer(application)).transport.value()
+    return response.lower()
+
+
+async def test_a_denial_says_its_length_once() -> None:
+    """Headers about the length are ours: two that differ are a hole (RFC 9112 section 6.3)."""
+    response = await denial(403, (b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"9"))
+    assert b"transfer-encoding" not in response
+    assert response.count(b"content-length") == 1
+    assert response.endswith(b"content-length: 5\r\n\r\nsorry")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_denial_without_a_body(status: int) -> None:
+    """What may have no body gets none (RFC 9110 sections 15.3.5 and 15.4.5)."""
+    response = await denial(status)
+    assert b"content-length" not in response
+    assert response.endswith(b"connection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize("status", [101, 103, 600])
+async def test_a_denial_that_is_none(status: int) -> None:
+    """A status that does not end the handshake is an error of the application."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(ValueError, match=f"200 to 599, got {status}"):
+            await send({"type": "websocket.http.response.start", "status": status})
+
+    await (await asgi_peer(application)).task
+
+
 async def test_a_message_that_asgi_does_not_have() -> None:
     """A message of unknown type is refused with its type."""
 
@@ -227,31 +265,6 @@ async def test_a_handshake_that_daphne_ended() -> None:
     assert len(errors) == 1
 
 
-# scope
-
-
-@pytest.mark.parametrize(
-    ("forwarded", "tls", "scheme"),
-    [(None, False, "ws"), (None, True, "wss"), ("https", False, "wss"), ("http", True, "ws")],
-)
-async def test_scheme(forwarded: str | None, tls: bool, scheme: str) -> None:
-    """The scheme is that of the transport, or the trusted proxy's word; daphne says nothing."""
-    schemes: list[str] = []
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        if forwarded is not None:
-            peer.protocol.client_scheme = forwarded
-        if tls:
-            directlyProvides(peer.transport, ISSLTransport)
-        scope, _, _ = servers.adapt(scope, receive, send)
-        schemes.append(scope["scheme"])
-
-    peer = Daphne(application)
-    peer.open()
-    await settled()
-    assert schemes == [scheme]
-
-
 # Where daphne is not what we know
 
 
@@ -265,7 +278,7 @@ async def test_other_servers_are_left_alone() -> None:
 
 async def test_an_unknown_daphne_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     """Something of daphne's that is not what we expect is plain ASGI, and the log says so once."""
-    daphne.explain_fallback.cache_clear()
+    explain_fallback.cache_clear()
     wire = Wire()
     server = Daphne(WebsocketConsumer.as_asgi()).server
     for send in (partial(Server.handle_reply), partial(server.handle_reply, "protocol")):
@@ -279,7 +292,7 @@ async def test_mending_twice_is_mending_once() -> None:
     """The dispatcher mends, and so does the consumer; the second finds nothing to do."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        assert isinstance(send, daphne.DaphneSend)
+        assert isinstance(send, DaphneSend)
         adapted = servers.adapt(scope, receive, send)
         assert (adapted[1], adapted[2]) == (receive, send)
 

@@ -1,4 +1,4 @@
-"""``servers/daphne.py``: flow control, in both directions."""
+"""``servers/daphne/flow.py``: flow control, in both directions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from websockets.frames import Close, Opcode
 
 from tests.servers.daphne.peer import Daphne, Lent, settled
 from wsconsumer import servers
-from wsconsumer.servers import daphne
+from wsconsumer.servers.daphne.ending import CLOSE_TIMEOUT
+from wsconsumer.servers.daphne.fallback import explain_fallback
+from wsconsumer.servers.daphne.flow import MAX_EVENTS, MAX_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,12 +124,12 @@ async def test_a_slow_client_has_time_to_close(lent: Lent) -> None:
 
     lent.peer.protocol.factory._batched_timer = Timer()  # noqa: SLF001  # it has no public name
     await lent.send({"type": "websocket.close"})
-    assert later == [daphne.CLOSE_TIMEOUT]
+    assert later == [CLOSE_TIMEOUT]
 
 
 @pytest.mark.parametrize(
     "sizes",
-    [[1] * 100, [daphne.MAX_SIZE // 2] * 5, [daphne.MAX_SIZE * 2]],
+    [[1] * 100, [MAX_SIZE // 2] * 5, [MAX_SIZE * 2]],
     ids=["many", "large", "one"],
 )
 async def test_a_client_that_sends_more_than_is_taken(lent: Lent, sizes: list[int]) -> None:
@@ -146,9 +148,9 @@ async def test_a_client_that_sends_more_than_is_taken(lent: Lent, sizes: list[in
 async def test_messages_that_are_taken_do_not_count(lent: Lent) -> None:
     """However much comes, a client whose messages are taken is read from all the time."""
     for _ in range(10):
-        await lent.flood(daphne.MAX_SIZE)
+        await lent.flood(MAX_SIZE)
         assert lent.peer.transport.producerState == "producing"
-        assert await lent.received() == [daphne.MAX_SIZE]
+        assert await lent.received() == [MAX_SIZE]
 
 
 async def test_no_ping_while_its_answer_can_not_be_read(lent: Lent) -> None:
@@ -184,12 +186,12 @@ async def test_messages_after_a_close(lent: Lent) -> None:
     await lent.send({"type": "websocket.close"})
     await lent.flood(*[1] * 100)
     assert lent.peer.transport.producerState == "producing"
-    assert await lent.received() == [1] * (daphne.MAX_EVENTS + 1)
+    assert await lent.received() == [1] * (MAX_EVENTS + 1)
 
 
 async def test_a_receive_that_is_not_daphnes(caplog: pytest.LogCaptureFixture) -> None:
     """Where another application wraps receive(), daphne reads without bound; the log says so."""
-    daphne.explain_fallback.cache_clear()
+    explain_fallback.cache_clear()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         async def wrapped() -> Any:
@@ -243,3 +245,31 @@ async def test_a_message_over_the_limit_goes_out(lent: Lent) -> None:
     first, last = lent.peer.events()
     assert (first.opcode, first.fin, first.data) == (Opcode.BINARY, False, b"x" * 101)
     assert (last.opcode, last.fin, last.data) == (Opcode.CONT, True, b"")
+
+
+async def test_pings_of_a_client_that_never_reads(lent: Lent) -> None:
+    """Pongs are not piled up: of the pings that came meanwhile the last is answered."""
+    client = lent.peer.client
+    client.send_ping(b"first")
+    lent.peer.flush()
+    lent.outflow.pauseProducing()
+    for number in range(100):
+        client.send_ping(b"%d" % number)
+    lent.peer.flush()
+    assert [frame.data for frame in lent.peer.events()] == [b"first"]
+    lent.outflow.resumeProducing()
+    lent.outflow.pauseProducing()
+    lent.outflow.resumeProducing()
+    assert [frame.data for frame in lent.peer.events()] == [b"99"]
+
+
+async def test_a_message_in_small_fragments(lent: Lent) -> None:
+    """It is kept in one piece, and comes whole."""
+    lent.peer.client.send_binary(b"ab", fin=False)
+    for _ in range(1000):
+        lent.peer.client.send_continuation(b"cd", fin=False)
+    lent.peer.flush()
+    assert lent.peer.protocol.message_data == [b"ab" + b"cd" * 1000]
+    lent.peer.client.send_continuation(b"e", fin=True)
+    lent.peer.flush()
+    assert (await lent.receive())["bytes"] == b"ab" + b"cd" * 1000 + b"e"

@@ -1,4 +1,4 @@
-"""``servers/daphne.py``: the reactor waits for the applications."""
+"""``servers/daphne/shutdown.py``: the reactor waits for the applications."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from websockets.frames import Close
 
 from tests.servers.daphne.peer import Daphne, Recorder, settled
 from wsconsumer.handshake.dispatcher import WebsocketDispatcher
-from wsconsumer.servers import daphne
+from wsconsumer.servers.daphne.shutdown import end_applications, end_with_the_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +23,9 @@ async def test_the_reactor_waits_for_the_applications(serve: Callable[..., Any])
     """Before the reactor stops each application is cancelled, says 1012 and runs disconnect()."""
     peer = await serve(Recorder)
     peer.events()
-    deferred = daphne.end_applications()
+    deferred = end_applications()
     assert deferred is not None
-    again = daphne.end_applications()
+    again = end_applications()
     await settled()
     (frame,) = peer.events()
     assert Close.parse(frame.data) == Close(1012, "")
@@ -36,13 +36,13 @@ async def test_the_reactor_waits_for_the_applications(serve: Callable[..., Any])
     await deferred.asFuture(asyncio.get_running_loop())
     assert again is not None
     await again.asFuture(asyncio.get_running_loop())
-    assert daphne.end_applications() is None
+    assert end_applications() is None
 
 
 async def test_outside_a_task(caplog: pytest.LogCaptureFixture) -> None:
     """Without a task there is nothing to end with the server."""
     caplog.set_level(logging.INFO)
-    daphne.end_with_the_server(None)
+    end_with_the_server(None)
     assert caplog.messages == []
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
 from django.core.exceptions import PermissionDenied
@@ -159,6 +159,26 @@ class WaitsInTask(Observed):
     async def wait(self) -> None:
         async with self.noted("wait"):
             await asyncio.Event().wait()
+
+
+class KeepsATask(Observed):
+    """Keep a task that swallows every cancellation."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        self.spawn(self.stay())
+
+    async def stay(self) -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+
+class Exits(Observed):
+    """End the process, as argparse does with what a client sent."""
+
+    async def receive(self, data: str | bytes) -> None:
+        raise SystemExit(2)
 
 
 class Pushes(Observed):

@@ -22,6 +22,8 @@ urlpatterns = [
     path("ws/fails-in-task/<key>/", consumers.FailsInTask.as_view()),
     path("ws/waits-in-receive/<key>/", consumers.WaitsInReceive.as_view()),
     path("ws/waits-in-task/<key>/", consumers.WaitsInTask.as_view()),
+    path("ws/keeps-a-task/<key>/", consumers.KeepsATask.as_view()),
+    path("ws/exits/<key>/", consumers.Exits.as_view()),
     path("ws/pushes/<key>/", consumers.Pushes.as_view()),
     path("ws/pours/<int:count>/<int:size>/<key>/", consumers.Pours.as_view()),
     path("ws/takes-its-time/<key>/", consumers.TakesItsTime.as_view()),
