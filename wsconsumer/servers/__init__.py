@@ -24,7 +24,6 @@ __all__ = [
     "completes_in_place",
     "current_task",
     "denied",
-    "is_cancelled",
 ]
 
 
