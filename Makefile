@@ -35,10 +35,10 @@ run: $(VENV)/.installed-run ## Serve the example project with daphne (PORT=8000)
 	@cd example_project && exec $(RUN) -m daphne -b 127.0.0.1 -p $(PORT) config.asgi:application
 
 run-redis: $(VENV)/.installed-engines ## Serve it with two processes and Redis (GROUPS_URL=redis://... for one that runs)
-	@cd example_project && exec $(RUN) serve.py redis --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
+	@exec $(RUN) scripts/serve.py redis --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
 
 run-postgres: $(VENV)/.installed-engines ## The same with PostgreSQL (GROUPS_URL=postgres://...)
-	@cd example_project && exec $(RUN) serve.py postgres --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
+	@exec $(RUN) scripts/serve.py postgres --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
 
 test: test-package test-example ## Run every test, with coverage (ARGS="-k echo" for a part)
 
@@ -83,7 +83,7 @@ build: $(VENV)/.installed-build ## Make the sdist and the wheel in dist/
 clean: ## Remove what the other targets made, environments too; databases stay
 	rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	rm -rf example_project/.pytest_cache
-	find wsconsumer tests example_project benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find wsconsumer tests example_project benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp for each dependency group of pyproject.toml: pip runs when it changed.
 

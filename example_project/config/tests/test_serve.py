@@ -1,4 +1,4 @@
-"""`serve.py`: two processes, an engine between them, and members on either side."""
+"""`scripts/serve.py`: two processes, an engine between them, and members on either side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROJECT = Path(__file__).parent.parent.parent
+SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "serve.py"
 PROGRAMS = {"redis": ("redis-server", "redis-server"), "postgres": ("initdb", "postgresql")}
 PATIENCE = 20.0
 """Seconds that anything may take before the test gives up."""
@@ -45,10 +45,10 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     require(*PROGRAMS[request.param])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    command = [sys.executable, "serve.py", request.param, "--port", str(port)]
+    command = [sys.executable, str(SCRIPT), request.param, "--port", str(port)]
     environment = {**os.environ, "DJANGO_DATABASE": str(tmp_path / "db.sqlite3")}
     process = subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True,
     )  # fmt: skip
     assert process.stdout is not None
