@@ -14,7 +14,8 @@ import pytest
 import yaml
 from websockets.asyncio.client import connect
 
-from tests.engines import free_port, require
+from tests.engines import free_port
+from tests.programs import require
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,8 @@ from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.programs import require
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,16 +28,6 @@ SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "serve.py"
 PROGRAMS = {"redis": ("redis-server", "redis-server"), "postgres": ("initdb", "postgresql")}
 PATIENCE = 20.0
 """Seconds that anything may take before the test gives up."""
-
-
-def require(program: str, package: str) -> None:
-    """Without the program skip, or fail where CI wants them all."""
-    places = [os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
-    if shutil.which(program, path=os.pathsep.join(places)) is None:
-        message = f"{program} is not installed. On Debian: apt install {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 @pytest.fixture(params=PROGRAMS)
