@@ -9,7 +9,7 @@ import pytest
 from tests.marks import add_markers
 
 if TYPE_CHECKING:
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
 pytest_plugins = ["config.tests.live"]
 
@@ -21,6 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _fast_passwords(settings: SettingsWrapper) -> None:
+def _fast_passwords(settings: Settings) -> None:
     """Hash passwords quickly: a strong hash takes half a second, and protects nobody here."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 FOLDERS: Final = {
-    "tests/groups/postgres/test_backend": "engines",
     "tests/groups/redis": "engines",
-    "tests/kit/test_runners.py": "processes",
+    "tests/kit/test_other_runners": "processes",
+    "tests/kit/test_runners": "processes",
     "tests/processes": "processes",
     "tests/servers": "servers",
     "tests/test_docs.py": "docs",
