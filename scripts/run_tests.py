@@ -63,7 +63,7 @@ class Result:
 
     def __str__(self) -> str:
         verdict = "" if self.is_good else "FAILED: "
-        counts = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count)
+        counts = ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS if self.counts[kind])
         coverage = f", coverage {self.coverage}" if self.coverage else ""
         return f"{self.name}: {verdict}{counts or 'no tests'} in {self.seconds:.0f} s{coverage}"
 
@@ -85,6 +85,8 @@ def read(report: Path, name: str, *, is_good: bool) -> Result:
             result.counts[kind] += 1
     return result
 
+
+KINDS: Final = ("passed", "failed as expected", "skipped", "failed", "errors")
 
 OUTCOMES: Final = {"failure": "failed", "error": "errors", "skipped": "skipped"}
 

@@ -17,6 +17,7 @@ FOLDERS: Final = {
     "tests/kit/test_other_runners": "processes",
     "tests/kit/test_runners": "processes",
     "tests/processes": "processes",
+    "tests/scripts": "processes",
     "tests/servers": "servers",
     "tests/test_docs.py": "docs",
 }
