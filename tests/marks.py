@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 FOLDERS: Final = {
-    "tests/groups/redis": "engines",
     "tests/kit/test_other_runners": "processes",
     "tests/kit/test_runners": "processes",
     "tests/processes": "processes",
@@ -24,6 +23,7 @@ FOLDERS: Final = {
 """The marker of all tests whose path starts like this."""
 
 FIXTURES: Final = {
+    "directory": "engines",  # where a Redis server has its socket
     "postgres": "engines",
     "browser": "browsers",
     "other_browser": "browsers",
