@@ -2,7 +2,8 @@
 Build the sdist, from it the wheel, and run the fast tests of the sdist against the wheel.
 
 The source tree takes no part: the wheel is installed into an environment of its own, and the tests
-lie in a folder without the package. A file that the wheel or the sdist forgot is missed here.
+lie in a folder without the package. A file that the wheel or the sdist forgot is missed here, be it
+Python, a template or `py.typed`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 import venv
 from pathlib import Path
 from shutil import rmtree
+from zipfile import ZipFile
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,6 +27,8 @@ def main(django: str) -> int:
         run([sys.executable, "-m", "build", "--outdir", str(built), str(ROOT)], Path(folder))
         (sdist,) = built.glob("*.tar.gz")
         (wheel,) = built.glob("*.whl")
+        if forgotten := files(ROOT / "wsconsumer") - set(ZipFile(wheel).namelist()):
+            sys.exit(f"The wheel lacks {', '.join(sorted(forgotten))}.")
         tests = unpack(sdist, Path(folder) / "sdist")
         rmtree(tests / "wsconsumer")
         python = install(wheel, tests, Path(folder) / "venv", django)
@@ -33,6 +37,12 @@ def main(django: str) -> int:
         run([python, "-P", "-c", where], tests)
         command = [python, "scripts/run_tests.py", "--suite", "package", "--fast"]
         return subprocess.run(command, cwd=tests, check=False).returncode
+
+
+def files(package: Path) -> set[str]:
+    """Return the files of the package, as a wheel names them."""
+    found = (path for path in package.rglob("*") if path.is_file())
+    return {str(path.relative_to(ROOT)) for path in found if "__pycache__" not in path.parts}
 
 
 def run(command: list[str], where: Path) -> None:
