@@ -87,3 +87,8 @@ def test_a_survivor(
     assert "+    return n >= 0" in output
     assert "return None" not in output
     assert "numbered/signs.py: 1 of 3 mutants survive" in output
+
+
+def test_a_folder_marks_its_tests(request: pytest.FixtureRequest) -> None:
+    """The tests of this folder start programs, and say so by a marker."""
+    assert request.node.get_closest_marker("processes")
