@@ -15,12 +15,11 @@ ARGS ?=
 RUN := "$(abspath $(VENV))/bin/python"
 PIP := $(RUN) -m pip --quiet --quiet --disable-pip-version-check
 
-# A part of the tests (ARGS="-k echo") covers a part of the code, and may leave one suite empty.
-COVERAGE := $(if $(ARGS),,&& $(RUN) -m coverage report)
-UNLESS_EMPTY := $(if $(ARGS),|| [ $$? -eq 5 ])
+TEST := $(RUN) scripts/run_tests.py
+WITH_ARGS := $(if $(ARGS),-- $(ARGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-redis run-postgres test test-package test-example lint format types cover bench stress attack docs build clean FORCE
+.PHONY: help run run-redis run-postgres test test-fast test-package test-example test-wheel lint format types cover bench stress attack mutants docs build clean FORCE
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -35,18 +34,25 @@ run: $(VENV)/.installed-run ## Serve the example project with daphne (PORT=8000)
 	@cd example_project && exec $(RUN) -m daphne -b 127.0.0.1 -p $(PORT) config.asgi:application
 
 run-redis: $(VENV)/.installed-engines ## Serve it with two processes and Redis (GROUPS_URL=redis://... for one that runs)
-	@cd example_project && exec $(RUN) serve.py redis --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
+	@exec $(RUN) scripts/serve.py redis --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
 
 run-postgres: $(VENV)/.installed-engines ## The same with PostgreSQL (GROUPS_URL=postgres://...)
-	@cd example_project && exec $(RUN) serve.py postgres --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
+	@exec $(RUN) scripts/serve.py postgres --port $(PORT) $(if $(GROUPS_URL),--url $(GROUPS_URL))
 
-test: test-package test-example ## Run every test, with coverage (ARGS="-k echo" for a part)
+test: $(VENV)/.installed-test ## Run every test, with coverage (ARGS="-k echo" for a part)
+	@$(TEST) $(WITH_ARGS)
 
-test-package: $(VENV)/.installed-test ## Run the tests of the package
-	$(RUN) -m coverage run -m pytest $(ARGS) $(UNLESS_EMPTY) $(COVERAGE)
+test-fast: $(VENV)/.installed-test ## Run those that need no engine, server or browser: seconds
+	@$(TEST) --fast $(WITH_ARGS)
 
-test-example: $(VENV)/.installed-test ## Run the tests of the example project
-	cd example_project && $(RUN) -m pytest $(ARGS) $(UNLESS_EMPTY)
+test-package: $(VENV)/.installed-test ## Run the tests of the package alone
+	@$(TEST) --suite package $(WITH_ARGS)
+
+test-example: $(VENV)/.installed-test ## Run the tests of the example project alone
+	@$(TEST) --suite example $(WITH_ARGS)
+
+test-wheel: $(VENV)/.installed-build ## Build the package, and test the wheel without the source tree
+	$(RUN) scripts/test_wheel.py '$(or $(DJANGO),django)'
 
 lint: $(VENV)/.installed-lint ## Check style, formatting and types
 	$(RUN) -m ruff check
@@ -63,7 +69,7 @@ types: $(VENV)/.installed-lint ## Check the types alone
 cover: $(VENV)/.installed-test ## Report the coverage, line by line, in htmlcov/index.html
 	$(RUN) -m coverage run -m pytest $(ARGS)
 	$(RUN) -m coverage html
-	$(RUN) -m coverage report
+	$(RUN) -m coverage report --fail-under=0
 
 bench: $(VENV)/.installed-bench ## Measure, and print the figures
 	$(RUN) benchmarks/micro.py $(ARGS)
@@ -74,6 +80,9 @@ stress: $(VENV)/.installed-test ## Let servers, clients and engines come and go 
 attack: $(VENV)/.installed-test ## Let clients misbehave on every server, and print what happens
 	$(RUN) -m tests.servers.attack $(ARGS)
 
+mutants: $(VENV)/.installed-test ## Change a module bit by bit; list what no test notices (MODULE=wsconsumer/x.py)
+	@$(RUN) scripts/mutants.py $(MODULE) $(WITH_ARGS)
+
 docs: $(VENV)/.installed-test $(VENV)/.installed-docs ## Run the code in README.md and docs/
 	$(RUN) -m pytest tests/test_docs.py $(ARGS)
 
@@ -82,12 +91,13 @@ build: $(VENV)/.installed-build ## Make the sdist and the wheel in dist/
 
 clean: ## Remove what the other targets made, environments too; databases stay
 	rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
-	rm -rf example_project/.pytest_cache
-	find wsconsumer tests example_project benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf example_project/.pytest_cache example_project/.coverage
+	find wsconsumer tests example_project benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment. A stamp for each dependency group of pyproject.toml: pip runs when it changed.
+# The environment. A stamp for each dependency group of pyproject.toml: pip runs when that changed,
+# or the version in wsconsumer/__init__.py.
 
-$(VENV)/.installed-%: pyproject.toml Makefile $(VENV)/.made $(VENV)/.django
+$(VENV)/.installed-%: pyproject.toml Makefile wsconsumer/__init__.py $(VENV)/.made $(VENV)/.django
 	@echo "Installing what '$*' needs into $(VENV) ..."
 	@$(PIP) install --upgrade --editable . --group $* '$(or $(DJANGO),django)'
 	@touch $@

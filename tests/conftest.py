@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engines import Postgres, drop_lanes
+from tests.marks import add_markers
 from wsconsumer.counters import counters
 from wsconsumer.log_thread import log_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-fast` leaves out."""
+    add_markers(items)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,33 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-import pytest
 import redis
 from django.db import connections
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.programs import require
 from wsconsumer import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import LiteralString
-
-
-def require(program: str, package: str) -> str:
-    """Return the path of a program; without it skip, or fail where CI wants them all."""
-    found = shutil.which(program) or _in_debian_postgres(program)
-    if found is not None:
-        return found
-    message = f"{program} is not installed. On Debian: apt install {package}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
-def _in_debian_postgres(program: str) -> str | None:
-    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
-    return str(versions[-1]) if versions else None
 
 
 def free_port() -> int:

@@ -14,10 +14,14 @@ import pytest
 import yaml
 from websockets.asyncio.client import connect
 
-from tests.engines import free_port, require
+from tests.engines import free_port
+from tests.programs import require
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "README.md").exists(), reason="the tests are run without the documents"

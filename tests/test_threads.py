@@ -258,6 +258,7 @@ async def test_a_restart_of_the_database(pg: str, postgres: Postgres) -> None:
     assert again == ["3"] * LANES * 2
 
 
+@pytest.mark.timeout(60)  # many connections
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 async def test_nothing_is_left_after_a_thousand_connections(
     engine: str, request: pytest.FixtureRequest, django_db_blocker: Any

@@ -42,6 +42,7 @@ ASGI_APPLICATION = "config.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],  # what the apps share
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

@@ -240,6 +240,7 @@ class Crowd:
             await self.turns(2)
 
 
+@pytest.mark.timeout(60)  # many messages
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_no_loss_and_order(seed: int) -> None:
     """10,000 messages, 50 members that come and go: each gets exactly what was sent while in."""

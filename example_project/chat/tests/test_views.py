@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.urls import reverse
 
-from chat.models import Room
+from chat.models import Message, Room
 from wsconsumer.test import captured_broadcasts
 
 if TYPE_CHECKING:
@@ -129,3 +129,8 @@ async def test_a_member_comes_in_by_the_cookie(
         await ws.receive()
         await ws.send_json({"type": "say", "text": "hello"})
         assert (await ws.receive_json())["author"] == "ada"
+
+
+def test_a_message_reads_as_what_was_said() -> None:
+    """The admin, a shell and a log show a message's text."""
+    assert str(Message(text="hello")) == "hello"

@@ -1,11 +1,10 @@
-"""`serve.py`: two processes, an engine between them, and members on either side."""
+"""`scripts/serve.py`: two processes, an engine between them, and members on either side."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,23 +19,15 @@ from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.programs import require
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROJECT = Path(__file__).parent.parent.parent
+SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "serve.py"
 PROGRAMS = {"redis": ("redis-server", "redis-server"), "postgres": ("initdb", "postgresql")}
 PATIENCE = 20.0
 """Seconds that anything may take before the test gives up."""
-
-
-def require(program: str, package: str) -> None:
-    """Without the program skip, or fail where CI wants them all."""
-    places = [os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
-    if shutil.which(program, path=os.pathsep.join(places)) is None:
-        message = f"{program} is not installed. On Debian: apt install {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 @pytest.fixture(params=PROGRAMS)
@@ -45,10 +36,10 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     require(*PROGRAMS[request.param])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    command = [sys.executable, "serve.py", request.param, "--port", str(port)]
+    command = [sys.executable, str(SCRIPT), request.param, "--port", str(port)]
     environment = {**os.environ, "DJANGO_DATABASE": str(tmp_path / "db.sqlite3")}
     process = subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True,
     )  # fmt: skip
     assert process.stdout is not None

@@ -1,5 +1,5 @@
 """
-Serve the example with two processes and an engine between them: `python serve.py redis`.
+Serve the example with two processes and an engine between them: `python scripts/serve.py redis`.
 
 Both processes listen on one port, and the kernel shares out the connections. The chat's page says
 which process serves it. Without `--url` the engine is started here too, for as long as this runs.
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HERE = Path(__file__).parent
+PROJECT = Path(__file__).resolve().parent.parent / "example_project"
 HOST = "127.0.0.1"
 
 
@@ -41,7 +41,7 @@ def main() -> None:
         url = options.url or stack.enter_context(start())
         environment = {**os.environ, "GROUPS_URL": url}
         manage = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-        subprocess.run(manage, cwd=HERE, env=environment, check=True)
+        subprocess.run(manage, cwd=PROJECT, env=environment, check=True)
         servers = [stack.enter_context(daphne(each, environment)) for each in sockets]
         print(f"The example project is at http://{HOST}:{options.port}/chat/ (Ctrl-C stops it)")
         print("Served by the processes", " and ".join(str(server.pid) for server in servers))
@@ -73,7 +73,7 @@ def daphne(sock: socket.socket, environment: dict[str, str]) -> Any:
     """Run daphne on a socket."""
     number = str(sock.fileno())
     command = [sys.executable, "-m", "daphne", "--fd", number, "config.asgi:application"]
-    return running(command, cwd=HERE, env=environment, pass_fds=[sock.fileno()])
+    return running(command, cwd=PROJECT, env=environment, pass_fds=[sock.fileno()])
 
 
 @contextmanager
