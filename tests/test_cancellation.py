@@ -40,8 +40,8 @@ async def test_whose_it_is(ours: int, servers: int, cause: Cause) -> None:
     async def work() -> None:
         try:
             await future
-        except asyncio.CancelledError:
-            judged.append(cancellations.judge())
+        except asyncio.CancelledError as error:
+            judged.append(cancellations.judge(error))
             judged.append(task.cancelling())
 
     task = asyncio.create_task(work())
@@ -62,7 +62,7 @@ async def test_in_another_task() -> None:
     judged: list[Any] = []
 
     async def spawned() -> None:
-        judged.append(cancellations.judge())
+        judged.append(cancellations.judge(ValueError()))
 
     async def serve() -> None:
         await asyncio.create_task(spawned())

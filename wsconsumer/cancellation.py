@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import sys
 
 
 class Cause(enum.Enum):
@@ -27,12 +28,13 @@ class Cause(enum.Enum):
 class Cancellations:
     """The cancellations of one task that we asked for ourselves."""
 
-    __slots__ = ("_cause", "_count", "_task")
+    __slots__ = ("_cause", "_count", "_others", "_task")
 
     def __init__(self, task: asyncio.Task[None]) -> None:
         self._task: asyncio.Task[None] | None = task
         self._cause: Cause | None = None
         self._count = 0
+        self._others = 0  # requests that were counted before ours
 
     def release(self) -> None:
         """Let go of the task, which has ended: its exception may lead back to us."""
@@ -41,6 +43,8 @@ class Cancellations:
     def request(self, cause: Cause) -> None:
         """Cancel the task."""
         if self._task is not None:
+            if self._cause is None:
+                self._others = self._task.cancelling()
             self._cause = cause
             self._count += 1
             self._task.cancel()
@@ -54,12 +58,18 @@ class Cancellations:
                 self._task.uncancel()
         return cause
 
-    def judge(self) -> Cause:
-        """Return the cause of a cancellation that came up to us; ours are taken back by it."""
-        if self._task is None or not is_current(id(self._task)):
+    def judge(self, error: BaseException) -> Cause:
+        """Return the cause of what came up to us; a cancellation of ours is taken back by it."""
+        task = self._task
+        if task is None or not is_current(id(task)):
             return Cause.SERVER if is_cancelled() else Cause.STRAY
+        others = self._others
         ours = self.take_back()
-        if is_cancelled():
+        if ours is None and sys.version_info < (3, 13) and isinstance(error, BaseExceptionGroup):
+            # There a TaskGroup whose child fails while the group ends leaves its request behind.
+            for _ in range(task.cancelling()):  # pragma: no cover  # run by older Pythons
+                task.uncancel()
+        if task.cancelling() > (0 if ours is None else others):
             return Cause.SERVER
         return ours or Cause.STRAY
 

@@ -200,7 +200,7 @@ class Session:
         """
         if contains(error, KeyboardInterrupt) or is_abandoned(error, task or self._task):
             return False
-        cause = self._cancellations.judge()
+        cause = self._cancellations.judge(error)
         if consists_of(error, asyncio.CancelledError) and cause is not Cause.STRAY:
             if cause is not Cause.SERVER:
                 log_cancelled(self._consumer, hook, cause)
@@ -269,7 +269,7 @@ class Session:
         if self._is_ending or isinstance(error, GeneratorExit):
             return False
         is_cancelled = isinstance(error, asyncio.CancelledError)
-        if is_cancelled and self._cancellations.judge() not in (Cause.SERVER, Cause.STRAY):
+        if is_cancelled and self._cancellations.judge(error) not in (Cause.SERVER, Cause.STRAY):
             await self._end()
             return True
         code = CloseCode.SERVICE_RESTART if is_cancelled else CloseCode.INTERNAL_ERROR
