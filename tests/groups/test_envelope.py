@@ -1,4 +1,4 @@
-"""``groups/body.py`` and ``names.py``: what travels, and under which names."""
+"""``groups/envelope.py`` and ``names.py``: what travels, and under which names."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ ID = uuid.UUID(int=1)
 )
 def test_there_and_back(data: Any, event: dict[str, Any], received: Any) -> None:
     """Text is text, bytes are binary, and all else is JSON, to client and hook alike."""
-    broadcast = Broadcast.decode("g", encode(data, b"token"))
+    broadcast = Broadcast.decode("g", encode(data, b"id"))
     assert broadcast.event == {"type": "websocket.send", **event}
-    assert (broadcast.group, broadcast.token, broadcast.data) == ("g", b"token", received)
+    assert (broadcast.group, broadcast.sender_id, broadcast.data) == ("g", b"id", received)
     payload = event.get("bytes", event.get("text", "").encode())
     assert broadcast.size == len(payload)
 
@@ -53,8 +53,8 @@ def test_each_hook_gets_its_own() -> None:
 @pytest.mark.parametrize(
     ("data", "error", "text"),
     [
-        (object(), TypeError, "JSON can say, got object: object is nothing that JSON has."),
-        ({(1, 2): 3}, TypeError, "got dict: tuple is nothing that JSON has"),
+        (object(), TypeError, "is JSON serializable, got object: object is not JSON serializable."),
+        ({(1, 2): 3}, TypeError, "got dict: tuple is not JSON serializable"),
         ("\ud800", ValueError, r"surrogates not allowed in '\\ud800'. Text on a websocket is"),
         (["\ud800"], ValueError, r"surrogates not allowed in '\\ud800'"),
     ],

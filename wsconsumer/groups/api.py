@@ -1,7 +1,8 @@
 """
-``broadcast()`` and ``abroadcast()``: how all that is no consumer speaks to groups.
+``broadcast()`` and ``abroadcast()``: how code outside of consumers reaches a group.
 
-Views, signals, tasks, management commands; any thread of any process that the backend reaches.
+From views, signals, tasks and management commands; in any thread of any process that the backend
+reaches.
 """
 
 from __future__ import annotations
@@ -17,11 +18,9 @@ from django.db import transaction
 
 from ..counters import counters
 from ..exceptions import BackendError
-from .envelope import encode
 from .hub import started_hub
-from .listeners import tell
 from .loading import sync_backend
-from .names import check_group
+from .publication import Publication
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -32,8 +31,8 @@ def broadcast(group: str, data: Any, *, on_commit: bool = False) -> None:
 
     ``data``: ``str`` as text, ``bytes`` as binary, anything else as JSON, encoded now and once.
     ``on_commit``: wait for the commit of the default database's transaction, and broadcast nothing
-    if it is rolled back; without a transaction, at once. What the engine does not take then is
-    logged, since it is too late for an error.
+    if it is rolled back; without a transaction, at once. A failure after the commit is logged: it
+    is too late for an error.
 
     Delivery is at most once, and in order from one publisher to one group. Raises ``BackendError``
     if the engine does not take it, ``TypeError`` or ``ValueError`` for what can't be sent, and
@@ -45,12 +44,11 @@ def broadcast(group: str, data: Any, *, on_commit: bool = False) -> None:
             "event loop runs. Write `await abroadcast(...)`, or in a consumer "
             "`await self.broadcast(...)`."
         )
-    check_group(group)
-    body = encode(data)
+    publication = Publication.of(group, data)
     if on_commit:
-        transaction.on_commit(partial(_publish_after_commit, group, data, body))
+        transaction.on_commit(partial(_publish_after_commit, publication))
     else:
-        _publish(group, data, body)
+        _publish(publication)
 
 
 async def abroadcast(group: str, data: Any, *, on_commit: bool = False) -> None:
@@ -64,17 +62,17 @@ async def abroadcast(group: str, data: Any, *, on_commit: bool = False) -> None:
         await sync_to_async(broadcast)(group, data, on_commit=on_commit)
 
 
-def _publish(group: str, data: Any, body: bytes) -> None:
-    tell(group, data)
-    sync_backend().publish_sync(group, body)
+def _publish(publication: Publication) -> None:
+    publication.announce()
+    sync_backend().publish_sync(publication.group, publication.body)
 
 
-def _publish_after_commit(group: str, data: Any, body: bytes) -> None:
+def _publish_after_commit(publication: Publication) -> None:
     try:
-        _publish(group, data, body)
+        _publish(publication)
     except BackendError:
         counters["broadcast_failed"] += 1
-        logger.exception("A broadcast to %r after the commit was lost.", group)
+        logger.exception("A broadcast to %r after the commit was lost.", publication.group)
 
 
 def _in_event_loop() -> bool:
