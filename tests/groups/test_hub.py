@@ -12,8 +12,7 @@ from tests.fakes import until
 from tests.groups.recorder import Recorder, join, leave
 from wsconsumer import TooManyGroups, WebsocketConsumer, abroadcast
 from wsconsumer.counters import counters
-from wsconsumer.groups.budget import DELIVERIES
-from wsconsumer.groups.local import BACKLOG
+from wsconsumer.groups.budget import BACKLOG, DELIVERIES
 from wsconsumer.groups.envelope import encode
 from wsconsumer.groups.hub import hub
 from wsconsumer.groups.memory import MemoryBackend

@@ -16,6 +16,12 @@ DELIVERIES: Final = 512
 BYTES: Final = 1024 * 1024
 """Bytes in the deliveries of one turn."""
 
+BACKLOG: Final = 16
+"""Broadcasts that may be on their way, to a group or a loop, before publishers wait."""
+
+BACKLOG_BYTES: Final = 256 * 1024
+"""The same in bytes."""
+
 PATIENCE: Final = 0.25
 """
 Seconds that a broadcast waits for members without room, and a publisher for its broadcast.
@@ -54,3 +60,8 @@ class Budget:
 def members_per_turn(broadcasts: int, size: int) -> int:
     """Return how many members get so many broadcasts, of ``size`` bytes in all, in one turn."""
     return max(1, min(DELIVERIES // broadcasts, BYTES // max(size, 1)))
+
+
+def is_backlog(broadcasts: int, size: int) -> bool:
+    """Tell whether so many broadcasts, of ``size`` bytes in all, are enough to wait for."""
+    return broadcasts > BACKLOG or size > BACKLOG_BYTES

@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..loops import start_task
-from .budget import DELIVERIES, PATIENCE, members_per_turn
+from .budget import DELIVERIES, PATIENCE, is_backlog, members_per_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from .budget import Budget
     from .envelope import Broadcast
     from .member import Member
-
-BACKLOG: Final = 16
-"""Broadcasts to one group that may be on their way before publishers wait."""
-
-BACKLOG_BYTES: Final = 256 * 1024
-"""The same in bytes."""
 
 BATCH_BYTES: Final = 64 * 1024
 """Bytes after which nothing is added to the broadcasts that go to each member together."""
@@ -155,7 +149,7 @@ class LocalGroup:
 
     @property
     def _is_backlog(self) -> bool:
-        return self._undelivered > BACKLOG or self._bytes > BACKLOG_BYTES
+        return is_backlog(self._undelivered, self._bytes)
 
     async def _deliver_queue(self, late: Sequence[Late] = (), batch: Sequence[Queued] = ()) -> None:
         """Deliver until nothing waits; ``late`` are those who have yet to get ``batch``."""
