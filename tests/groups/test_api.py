@@ -15,6 +15,7 @@ from django.test import override_settings
 from wsconsumer import BackendError, WebsocketConsumer, abroadcast, broadcast
 from wsconsumer.counters import counters
 from wsconsumer.groups import loading
+from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.memory import MemoryBackend
 from wsconsumer.test import captured_broadcasts, connect
 
@@ -124,6 +125,45 @@ def test_an_engine_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     assert "A broadcast to 'news' after the commit was lost." in caplog.text
 
 
+class KnowsItsEngine(MemoryBackend):
+    """An engine that only a started backend knows to be away."""
+
+    knows = False
+
+    async def start(self, deliver: Any) -> None:
+        await super().start(deliver)
+        self.knows = True
+
+    def publish_sync(self, group: str, body: bytes) -> None:
+        if self.knows:
+            raise BackendError("known to be away")
+        super().publish_sync(group, body)
+
+
+@override_settings(WSCONSUMER={"GROUPS": {"BACKEND": f"{__name__}.KnowsItsEngine"}})
+async def test_a_thread_knows_what_the_started_backend_knows() -> None:
+    """``broadcast()`` asks the backend that the hub has started, until that is closed."""
+    async with connect(News):
+        with pytest.raises(BackendError, match="known to be away"):
+            await asyncio.to_thread(broadcast, "news", 1)
+        with override_settings(WSCONSUMER={"GROUPS": {"PREFIX": "other"}}):
+            await asyncio.to_thread(broadcast, "news", 1)
+    await close_hub()
+    await asyncio.to_thread(broadcast, "news", 1)
+
+
+@override_settings(WSCONSUMER={"GROUPS": {"BACKEND": f"{__name__}.KnowsItsEngine"}})
+def test_a_backend_whose_loop_has_ended_knows_nothing() -> None:
+    """A loop may end without ``close_hub()``; its backend is not asked any more."""
+
+    async def serve() -> None:
+        async with connect(News):
+            pass
+
+    asyncio.run(serve())
+    broadcast("news", 1)
+
+
 @pytest.mark.parametrize(
     ("groups", "text"),
     [
@@ -163,8 +203,6 @@ async def test_json_on_the_bus_that_is_none(caplog: pytest.LogCaptureFixture) ->
     class Hears(News):
         async def group_message(self, group: str, data: Any) -> None:
             await self.send(f"{data}")
-
-    from wsconsumer.groups.hub import hub
 
     before = counters["body_refused"]
     async with connect(Hears) as ws:

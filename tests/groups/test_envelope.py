@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.utils.translation import gettext_lazy
 
+from wsconsumer.groups import envelope
 from wsconsumer.groups.envelope import Broadcast, encode, encode_json
 from wsconsumer.groups.names import check_group
 
@@ -108,3 +109,27 @@ def test_no_names(name: Any, error: type[Exception], text: str) -> None:
     """Anything else is refused in a sentence."""
     with pytest.raises(error, match=text):
         check_group(name)
+
+
+def test_a_kind_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that stands above can add what JSON would not know, and reads it back."""
+    monkeypatch.setattr(envelope, "_kinds", dict(envelope._kinds))  # noqa: SLF001
+    envelope.add_kind(
+        envelope.Kind(
+            code=0x7F,
+            fits=lambda data: isinstance(data, range),
+            encode=lambda data: f"{data.start}-{data.stop}".encode(),
+            event=lambda payload: {"type": "websocket.send", "text": payload.decode()},
+            read=lambda payload, event: range(*map(int, payload.split(b"-"))),
+        )
+    )
+    broadcast = Broadcast.decode("g", encode(range(3, 5)))
+    assert broadcast.event == {"type": "websocket.send", "text": "3-5"}
+    assert broadcast.data == range(3, 5)
+    assert Broadcast.decode("g", encode("3-5")).data == "3-5"
+
+
+def test_a_code_belongs_to_one_kind() -> None:
+    """Two kinds with one code would be read as one another."""
+    with pytest.raises(ValueError, match="The code 0x13 belongs to another kind"):
+        envelope.add_kind(envelope.JSON)
