@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
-from django.db import transaction
+from django.db import connections, transaction
 from django.test import override_settings
 
 from wsconsumer import BackendError, WebsocketConsumer, abroadcast, broadcast
@@ -18,6 +18,11 @@ from wsconsumer.groups import loading
 from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.memory import MemoryBackend
 from wsconsumer.test import captured_broadcasts, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest_django
 
 
 class News(WebsocketConsumer):
@@ -96,6 +101,45 @@ def test_on_commit() -> None:
             raise KeyError
         broadcast("news", 3, on_commit=True)
     assert broadcasts == [("news", 1), ("news", 3)]
+
+
+@pytest.fixture
+def _other(django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
+    """Let there be a second database, which no mark knows of."""
+    connections.settings["other"] = {**connections.settings["default"]}
+    with django_db_blocker.unblock():
+        yield
+    connections["other"].connection.close()
+    del connections["other"]
+    del connections.settings["other"]
+
+
+@pytest.mark.usefixtures("_other")
+def test_on_commit_of_another_database(caplog: pytest.LogCaptureFixture) -> None:
+    """It waits for the transaction on ``using``, and says so if only another one is open."""
+    with captured_broadcasts() as broadcasts, transaction.atomic(using="other"):
+        broadcast("news", 1, on_commit=True, using="other")
+        assert broadcasts == []
+        assert caplog.messages == []
+        broadcast("news", 2, on_commit=True)
+        assert broadcasts == [("news", 2)]
+    assert broadcasts == [("news", 2), ("news", 1)]
+    assert caplog.messages == [
+        "A broadcast to 'news' with on_commit=True does not wait: there is no transaction on "
+        "'default', but there is one on 'other'. Write using='other' if that is the one to wait "
+        "for."
+    ]
+
+
+async def test_using_without_on_commit() -> None:
+    """There is nothing to wait for, so it is a mistake."""
+    async with connect(News):
+        for call in (
+            lambda: asyncio.to_thread(broadcast, "news", 1, using="other"),
+            lambda: abroadcast("news", 1, using="other"),
+        ):
+            with pytest.raises(TypeError, match=r"using='other' without on_commit=True"):
+                await call()
 
 
 @pytest.mark.django_db(transaction=True)
