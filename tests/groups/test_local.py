@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from tests.fakes import CONNECT, KnownServer, Wire, close, disconnect, scope, sent, until
+from tests.groups.recorder import Recorder, join
 from wsconsumer import WebsocketConsumer, abroadcast, broadcast
 from wsconsumer.groups import budget, local
 from wsconsumer.groups.hub import hub
@@ -372,3 +375,71 @@ async def test_eager_tasks_and_a_slow_client() -> None:
         wire.open()
         await wire.until_sent(11)
         assert wire.sent[1:] == [sent(big(number)) for number in range(10)]
+
+
+@pytest.mark.parametrize("cls", [Member, Hears])
+async def test_a_member_that_has_ended_is_freed_at_once(cls: type[Member]) -> None:
+    """Nothing of a member waits for the garbage collector."""
+    wire = KnownServer()
+    gc.disable()
+    try:
+        async with serving(wire, cls) as consumer:
+            if isinstance(consumer, Hears):
+                consumer.let.set()
+            await abroadcast("news", "hello")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            (member,) = local_group("news")._members  # noqa: SLF001
+            alive = weakref.ref(member)
+            del member, consumer
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_slow_client_in_two_groups_at_once() -> None:
+    """What has no room waits in each group, and all of it arrives in the order of its group."""
+
+    class Both(Member):
+        async def connect(self) -> None:
+            await super().connect()
+            await self.join("other")
+
+    wire = KnownServer()
+    async with serving(wire, Both):
+        wire.shut()
+        for number in range(8):
+            await abroadcast("news", f"n{number}" * BIG)
+            await abroadcast("other", f"o{number}" * BIG)
+        wire.open()
+        await wire.until_sent(17)
+        got = [event["text"][:2] for event in wire.sent[1:]]
+        assert sorted(got, key=lambda text: text[0]) == [
+            f"{group}{number}" for group in "no" for number in range(8)
+        ]
+
+
+async def test_long_broadcasts_go_one_by_one() -> None:
+    """They are not handed to a member together: its outbox is to have room for each."""
+    order: list[tuple[int, str]] = []
+
+    class Noting(Recorder):
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+        def deliver(self, broadcast: Any) -> None:
+            order.append((self.number, broadcast.data[0]))
+
+    for number in range(2):
+        await join(Noting(number))
+    await asyncio.gather(*(abroadcast("g", letter * budget.BYTES) for letter in "abc"))
+    assert order == [(number, letter) for letter in "abc" for number in range(2)]
+
+
+async def test_a_stranger_is_dropped_without_a_word() -> None:
+    """A member that the hub does not know, such as one of another loop, is no error."""
+    stranger = Recorder()
+    stranger.groups["g"] = None
+    hub().drop(stranger)  # type: ignore[arg-type]
+    assert stranger.groups == {}

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from contextvars import copy_context
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ..counters import counters
 from ..loops import start_task
@@ -200,6 +200,7 @@ class Outbox:
         # They refer to the member, which refers to us.
         self._on_full = self._on_idle = _nothing
         self._on_error = _nothing
+        self._sink = cast("Any", _nothing)
 
     def is_stuck(self, now: float) -> bool:
         """

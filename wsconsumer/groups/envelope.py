@@ -94,10 +94,12 @@ def encode(data: Any, sender_id: bytes = b"") -> bytes:
     not JSON serializable, ``ValueError`` for text that is not valid UTF-8.
     """
     kind = _kind_of(data)
-    return bytes((kind.code, len(sender_id))) + sender_id + _payload(kind, data)
+    return b"%c%c%b%b" % (kind.code, len(sender_id), sender_id, _payload(kind, data))
 
 
 def _kind_of(data: Any) -> Kind:
+    if type(data) is str:  # the most usual kind, without a search
+        return TEXT
     for kind in reversed(_kinds.values()):
         if kind.fits(data):
             return kind

@@ -91,12 +91,10 @@ class Hub:
     async def publish(self, name: str, data: Any, *, without: Member | None = None) -> None:
         """Broadcast to a group; the member ``without``, if any, does not get it."""
         sender_id = b"" if without is None else _sender_id(without)
-        await self.carry(Publication.of(name, data, sender_id))
-
-    async def carry(self, publication: Publication) -> None:
-        """Hand a publication to the backend."""
+        publication = Publication.of(name, data, sender_id)
         publication.announce()
-        await self._subscriptions.start()
+        if not self.is_started:
+            await self._subscriptions.start()
         await self._backend.publish(publication.group, publication.body)
 
     async def deliver(self, name: str, body: bytes) -> None:

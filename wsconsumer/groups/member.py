@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
@@ -148,7 +149,7 @@ class Member:
     def _hear(self, message: Message) -> Awaitable[None]:
         """Call the listener in the outbox's task, in which ``hearing_member()`` finds us then."""
         assert self._listener is not None  # noqa: S101  # it is why this is the outbox's sink
-        self._hearing = Hearing(self, message.group)
+        self._hearing = Hearing(weakref.ref(self), message.group)
         _hearing.set(self._hearing)
         return self._listener(message)
 
@@ -169,14 +170,18 @@ class Member:
         """Drop what waits of a group; return when no ``group_message()`` of it runs, but ours."""
         self._outbox.drop_group(group)
         hearing = self._hearing
-        if hearing is None or _hearing.get() is hearing:
+        if hearing is None or hearing.group != group or _hearing.get() is hearing:
             return
-        while hearing.group == group and self.is_in(hearing):
+        while self.is_in(hearing):
             await asyncio.wait({self._outbox.progress()})
 
-    def is_in(self, hearing: Hearing) -> bool:
+    def is_in(self, hearing: Hearing | None) -> bool:
         """Whether this call of the listener still runs."""
-        return self._hearing is hearing and self._outbox.is_sending(hearing.group)
+        return (
+            hearing is not None
+            and hearing is self._hearing
+            and self._outbox.is_sending(hearing.group)
+        )
 
     def _go_behind(self) -> None:
         """Let what comes from now on go behind what waits, the consumer's own messages too."""
@@ -233,9 +238,13 @@ def _ignore(message: Message) -> bool:
 
 
 class Hearing(NamedTuple):
-    """One call of a member's listener; a later call is another object."""
+    """
+    One call of a member's listener; a later call is another object.
 
-    member: Member
+    The reference is weak, since the outbox, which belongs to the member, keeps it in its context.
+    """
+
+    member: weakref.ref[Member]
     group: str
 
 
@@ -245,4 +254,5 @@ _hearing: ContextVar[Hearing | None] = ContextVar("wsconsumer_hearing", default=
 def hearing_member() -> Member | None:
     """Return the member whose ``group_message()`` we are in, or in a task or thread of it."""
     hearing = _hearing.get()
-    return hearing.member if hearing is not None and hearing.member.is_in(hearing) else None
+    member = None if hearing is None else hearing.member()
+    return member if member is not None and member.is_in(hearing) else None

@@ -65,9 +65,9 @@ class MemoryBackend(Backend):
         """Do nothing: the hub knows its groups."""
 
     async def publish(self, group: str, body: bytes) -> None:
-        peers = [backend for backend in self._peers() if backend is not self]
+        peers = self._peers()
+        slow = [] if len(peers) == 1 else self._hand_over_to_others(peers, group, body)
         await self._deliver(group, body)
-        slow = [delivery for backend in peers if (delivery := backend.hand_over(group, body))]
         if slow:
             await asyncio.wait(map(asyncio.wrap_future, slow), timeout=PATIENCE)
 
@@ -89,6 +89,12 @@ class MemoryBackend(Backend):
             _forget_closed()
             return [backend for backend in _started if backend.prefix == self.prefix]
 
+    def _hand_over_to_others(
+        self, peers: list[MemoryBackend], group: str, body: bytes
+    ) -> list[Future[None]]:
+        others = (backend for backend in peers if backend is not self)
+        return [delivery for backend in others if (delivery := backend.hand_over(group, body))]
+
     def hand_over(self, group: str, body: bytes) -> Future[None] | None:
         """
         Deliver on this backend's own loop, from any thread, in the order of the calls.
@@ -104,9 +110,14 @@ class MemoryBackend(Backend):
         with _lock:
             self._pending += 1
             self._pending_bytes += len(body)
-            is_slow = self._is_waited_for and is_backlog(self._pending, self._pending_bytes)
+            is_waited_for = self._is_waited_for and self.is_behind
         delivery.add_done_callback(partial(self._delivered, len(body)))
-        return delivery if is_slow else None
+        return delivery if is_waited_for else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether many broadcasts are on their way to this loop."""
+        return is_backlog(self._pending, self._pending_bytes)
 
     def _delivered(self, size: int, delivery: Future[None]) -> None:
         with _lock:

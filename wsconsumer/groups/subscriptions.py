@@ -48,8 +48,7 @@ class Subscriptions:
 
     async def start(self) -> None:
         """Return when the backend is started."""
-        if not self.is_started:
-            await asyncio.shield(self._apply_soon())
+        await asyncio.shield(self._apply_soon())
 
     async def subscribe(self, name: str) -> None:
         """Return when the backend is started, and has subscribed to this group if it needs to."""
