@@ -161,40 +161,21 @@ async def test_publishers_wait_when_much_is_on_its_way() -> None:
     assert all(member.got == list(range(BACKLOG + 1)) for member in members)
 
 
-async def backlog() -> tuple[list[Recorder], asyncio.Task[None], list[asyncio.Task[None]]]:
-    """Return members, and a publisher and two that leave who wait for the same deliveries."""
-    members = [Recorder() for _ in range(CHUNK * 2)]
+async def test_a_publisher_that_is_cancelled() -> None:
+    """Another that waits for the same deliveries goes on waiting, and nothing is missed."""
+    members = [Recorder() for _ in range(DELIVERIES * 2)]
     for member in members:
         await join(member)
     for number in range(BACKLOG):
         await abroadcast("g", number)
-    publisher = asyncio.create_task(abroadcast("g", BACKLOG))
+    one, two = (asyncio.create_task(abroadcast("g", BACKLOG + more)) for more in range(2))
     await asyncio.sleep(0)
-    leaving = [asyncio.create_task(leave(member)) for member in members[-2:]]
-    await asyncio.sleep(0)
-    assert not any(task.done() for task in (publisher, *leaving))
-    return members, publisher, leaving
-
-
-async def test_a_leave_that_is_cancelled() -> None:
-    """Who waits for the same deliveries goes on waiting, and misses nothing."""
-    members, publisher, (cancelled, other) = await backlog()
-    cancelled.cancel()
+    one.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await cancelled
-    await publisher
-    await other
-    assert all(member.got == list(range(BACKLOG + 1)) for member in members)
-
-
-async def test_a_publisher_that_is_cancelled() -> None:
-    """Those who leave meanwhile go on waiting, too, and miss nothing."""
-    members, publisher, leaving = await backlog()
-    publisher.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await publisher
-    await asyncio.gather(*leaving)
-    assert all(member.got == list(range(BACKLOG + 1)) for member in members)
+        await one
+    assert not two.done()
+    await two
+    assert all(member.got == list(range(BACKLOG + 2)) for member in members)
 
 
 async def test_many_at_once() -> None:
