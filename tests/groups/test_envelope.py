@@ -100,7 +100,7 @@ def test_names(name: str) -> None:
         ("x" * 201, ValueError, "1 to 200"),
         ("a\nb", ValueError, r"got 'a\\nb'"),
         ("\ud800", ValueError, "printable"),
-        (7, TypeError, "A group has a str for a name, got 7."),
+        (7, TypeError, "The name of a group is a str, got 7."),
         (b"a", TypeError, "got b'a'"),
     ],
     ids=["empty", "long", "line break", "surrogate", "int", "bytes"],

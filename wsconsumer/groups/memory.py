@@ -2,7 +2,7 @@
 The backend of a single process: what is published reaches every event loop of this process.
 
 Usually that is the one loop that the server runs; a live server for tests is a second one. Nothing
-leaves the process, and whoever broadcasts in another one, such as a management command, is told.
+leaves the process: a broadcast in a process that serves no websockets logs a warning.
 """
 
 from __future__ import annotations
