@@ -40,6 +40,7 @@ async def test_every_other_name_is_the_users() -> None:
         async def receive(self, data: str | bytes) -> None:
             self.log.append(data)
             await self.broadcast("room", data)
+            await self.send("sent")
             await self.leave("room")
 
         def _listen(self) -> None:
@@ -49,7 +50,7 @@ async def test_every_other_name_is_the_users() -> None:
 
     log: list[Any] = []
     messages = await run(Mine.as_asgi(log=log), text("a"), disconnect(1001))
-    assert messages == [ACCEPT, sent("a")]
+    assert messages == [ACCEPT, sent("a"), sent("sent")]
     assert log == ["a", (1001, "")]
 
 

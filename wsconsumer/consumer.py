@@ -165,7 +165,10 @@ class WebsocketConsumer(Limits, ConsumerView):
         await self._wsconsumer.join(group)
 
     async def leave(self, group: str) -> None:
-        """Get nothing more of a group; what was broadcast before still comes, before this ends."""
+        """
+        Get nothing more of a group: what waits of it is dropped, and a ``group_message()`` that
+        runs is waited for, except inside of it.
+        """
         await self._wsconsumer.leave(group)
 
     async def broadcast(self, group: str, data: Any, include_self: bool = True) -> None:

@@ -1,12 +1,15 @@
-"""One object for each event loop: how any connection finds what looks after all of them."""
+"""
+Event loops: one object for each, which any connection can find, and tasks that belong to none.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -39,3 +42,16 @@ class PerLoop(Generic[T]):
     def pop(self) -> T | None:
         """Return and forget it."""
         return self._made.pop(asyncio.get_running_loop(), None)
+
+
+def start_task(
+    coroutine: Coroutine[Any, Any, T], context: Context | None = None
+) -> asyncio.Task[T]:
+    """
+    Start a task that belongs to no connection, in an empty context unless another is given.
+
+    It begins in the next turn of the loop, even where ``asyncio.eager_task_factory`` is set: what
+    it sets at its end would be overwritten by the one who started it.
+    """
+    loop = asyncio.get_running_loop()
+    return asyncio.Task(coroutine, loop=loop, context=Context() if context is None else context)

@@ -19,7 +19,7 @@ from .cancellation import Cancellations, Cause, consists_of, contains, is_abando
 from .connection.connection import STOP_TIMEOUT, Connection
 from .connection.monitor import monitor
 from .exceptions import ConnectionClosed, InvalidState
-from .groups.hub import Hub, hub, new_token, refuse
+from .groups.hub import Hub, hub, log_malformed
 from .groups.member import Member
 from .protocol import Action, CloseCode, ConnectionState, empty_message
 from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, report
@@ -355,10 +355,7 @@ class Session:
     async def broadcast(self, group: str, data: Any, include_self: bool) -> None:
         """Broadcast to a group, on request not to this connection."""
         self.connection.check_loop("broadcast()")
-        token = b""
-        if not include_self and self.member is not None:
-            token = self.member.token = self.member.token or new_token()
-        await hub().publish(group, data, token)
+        await hub().publish(group, data, without=None if include_self else self.member)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
         """Start a task that ends with the connection."""
@@ -388,7 +385,7 @@ class Session:
         try:
             data = broadcast.data
         except ValueError as error:
-            refuse(broadcast.group, error)
+            log_malformed(broadcast.group, error)
             return
         task = id(asyncio.current_task())
         try:

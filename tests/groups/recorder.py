@@ -13,7 +13,7 @@ class Recorder:
     def __init__(self) -> None:
         self.got: list[Any] = []
         self.groups: dict[str, None] = {}
-        self.token = b""
+        self.sender_id = b""
         self.connection = self
 
     owner = "Recorder"
@@ -22,6 +22,8 @@ class Recorder:
 
     def deliver(self, broadcast: Any) -> None:
         self.got.append(broadcast.data)
+
+    async def forget(self, group: str) -> None: ...
 
 
 async def join(member: Recorder, group: str = "g", limit: int = 100) -> None:

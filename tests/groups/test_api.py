@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
-from django.db import transaction
+from django.db import connections, transaction
 from django.test import override_settings
 
 from wsconsumer import BackendError, WebsocketConsumer, abroadcast, broadcast
 from wsconsumer.counters import counters
 from wsconsumer.groups import loading
+from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.memory import MemoryBackend
 from wsconsumer.test import captured_broadcasts, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest_django
 
 
 class News(WebsocketConsumer):
@@ -97,6 +103,45 @@ def test_on_commit() -> None:
     assert broadcasts == [("news", 1), ("news", 3)]
 
 
+@pytest.fixture
+def _other(django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
+    """Let there be a second database, which no mark knows of."""
+    connections.settings["other"] = {**connections.settings["default"]}
+    with django_db_blocker.unblock():
+        yield
+    connections["other"].connection.close()
+    del connections["other"]
+    del connections.settings["other"]
+
+
+@pytest.mark.usefixtures("_other")
+def test_on_commit_of_another_database(caplog: pytest.LogCaptureFixture) -> None:
+    """It waits for the transaction on ``using``, and says so if only another one is open."""
+    with captured_broadcasts() as broadcasts, transaction.atomic(using="other"):
+        broadcast("news", 1, on_commit=True, using="other")
+        assert broadcasts == []
+        assert caplog.messages == []
+        broadcast("news", 2, on_commit=True)
+        assert broadcasts == [("news", 2)]
+    assert broadcasts == [("news", 2), ("news", 1)]
+    assert caplog.messages == [
+        "A broadcast to 'news' with on_commit=True does not wait: there is no transaction on "
+        "'default', but there is one on 'other'. Write using='other' if that is the one to wait "
+        "for."
+    ]
+
+
+async def test_using_without_on_commit() -> None:
+    """There is nothing to wait for, so it is a mistake."""
+    async with connect(News):
+        for call in (
+            lambda: asyncio.to_thread(broadcast, "news", 1, using="other"),
+            lambda: abroadcast("news", 1, using="other"),
+        ):
+            with pytest.raises(TypeError, match=r"using='other' without on_commit=True"):
+                await call()
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_on_commit_from_async_code() -> None:
     """``abroadcast`` asks the thread that the transaction belongs to."""
@@ -122,6 +167,45 @@ def test_an_engine_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     broadcast("news", 1, on_commit=True)
     assert counters["broadcast_failed"] == before + 1
     assert "A broadcast to 'news' after the commit was lost." in caplog.text
+
+
+class KnowsItsEngine(MemoryBackend):
+    """An engine that only a started backend knows to be away."""
+
+    knows = False
+
+    async def start(self, deliver: Any) -> None:
+        await super().start(deliver)
+        self.knows = True
+
+    def publish_sync(self, group: str, body: bytes) -> None:
+        if self.knows:
+            raise BackendError("known to be away")
+        super().publish_sync(group, body)
+
+
+@override_settings(WSCONSUMER={"GROUPS": {"BACKEND": f"{__name__}.KnowsItsEngine"}})
+async def test_a_thread_knows_what_the_started_backend_knows() -> None:
+    """``broadcast()`` asks the backend that the hub has started, until that is closed."""
+    async with connect(News):
+        with pytest.raises(BackendError, match="known to be away"):
+            await asyncio.to_thread(broadcast, "news", 1)
+        with override_settings(WSCONSUMER={"GROUPS": {"PREFIX": "other"}}):
+            await asyncio.to_thread(broadcast, "news", 1)
+    await close_hub()
+    await asyncio.to_thread(broadcast, "news", 1)
+
+
+@override_settings(WSCONSUMER={"GROUPS": {"BACKEND": f"{__name__}.KnowsItsEngine"}})
+def test_a_backend_whose_loop_has_ended_knows_nothing() -> None:
+    """A loop may end without ``close_hub()``; its backend is not asked any more."""
+
+    async def serve() -> None:
+        async with connect(News):
+            pass
+
+    asyncio.run(serve())
+    broadcast("news", 1)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +247,6 @@ async def test_json_on_the_bus_that_is_none(caplog: pytest.LogCaptureFixture) ->
     class Hears(News):
         async def group_message(self, group: str, data: Any) -> None:
             await self.send(f"{data}")
-
-    from wsconsumer.groups.hub import hub
 
     before = counters["body_refused"]
     async with connect(Hears) as ws:

@@ -1,4 +1,4 @@
-"""``groups/body.py`` and ``names.py``: what travels, and under which names."""
+"""``groups/envelope.py`` and ``names.py``: what travels, and under which names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.utils.translation import gettext_lazy
 
+from wsconsumer.groups import envelope
 from wsconsumer.groups.envelope import Broadcast, encode, encode_json
 from wsconsumer.groups.names import check_group
 
@@ -36,9 +37,9 @@ ID = uuid.UUID(int=1)
 )
 def test_there_and_back(data: Any, event: dict[str, Any], received: Any) -> None:
     """Text is text, bytes are binary, and all else is JSON, to client and hook alike."""
-    broadcast = Broadcast.decode("g", encode(data, b"token"))
+    broadcast = Broadcast.decode("g", encode(data, b"id"))
     assert broadcast.event == {"type": "websocket.send", **event}
-    assert (broadcast.group, broadcast.token, broadcast.data) == ("g", b"token", received)
+    assert (broadcast.group, broadcast.sender_id, broadcast.data) == ("g", b"id", received)
     payload = event.get("bytes", event.get("text", "").encode())
     assert broadcast.size == len(payload)
 
@@ -53,8 +54,8 @@ def test_each_hook_gets_its_own() -> None:
 @pytest.mark.parametrize(
     ("data", "error", "text"),
     [
-        (object(), TypeError, "JSON can say, got object: object is nothing that JSON has."),
-        ({(1, 2): 3}, TypeError, "got dict: tuple is nothing that JSON has"),
+        (object(), TypeError, "is JSON serializable, got object: object is not JSON serializable."),
+        ({(1, 2): 3}, TypeError, "got dict: tuple is not JSON serializable"),
         ("\ud800", ValueError, r"surrogates not allowed in '\\ud800'. Text on a websocket is"),
         (["\ud800"], ValueError, r"surrogates not allowed in '\\ud800'"),
     ],
@@ -99,7 +100,7 @@ def test_names(name: str) -> None:
         ("x" * 201, ValueError, "1 to 200"),
         ("a\nb", ValueError, r"got 'a\\nb'"),
         ("\ud800", ValueError, "printable"),
-        (7, TypeError, "A group has a str for a name, got 7."),
+        (7, TypeError, "The name of a group is a str, got 7."),
         (b"a", TypeError, "got b'a'"),
     ],
     ids=["empty", "long", "line break", "surrogate", "int", "bytes"],
@@ -108,3 +109,27 @@ def test_no_names(name: Any, error: type[Exception], text: str) -> None:
     """Anything else is refused in a sentence."""
     with pytest.raises(error, match=text):
         check_group(name)
+
+
+def test_a_kind_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that stands above can add what JSON would not know, and reads it back."""
+    monkeypatch.setattr(envelope, "_kinds", dict(envelope._kinds))  # noqa: SLF001
+    envelope.add_kind(
+        envelope.Kind(
+            code=0x7F,
+            fits=lambda data: isinstance(data, range),
+            encode=lambda data: f"{data.start}-{data.stop}".encode(),
+            event=lambda payload: {"type": "websocket.send", "text": payload.decode()},
+            read=lambda payload, event: range(*map(int, payload.split(b"-"))),
+        )
+    )
+    broadcast = Broadcast.decode("g", encode(range(3, 5)))
+    assert broadcast.event == {"type": "websocket.send", "text": "3-5"}
+    assert broadcast.data == range(3, 5)
+    assert Broadcast.decode("g", encode("3-5")).data == "3-5"
+
+
+def test_a_code_belongs_to_one_kind() -> None:
+    """Two kinds with one code would be read as one another."""
+    with pytest.raises(ValueError, match="The code 0x13 belongs to another kind"):
+        envelope.add_kind(envelope.JSON)

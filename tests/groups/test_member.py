@@ -104,7 +104,7 @@ async def test_a_full_outbox_closes_with_1013(caplog: pytest.LogCaptureFixture) 
         wire.shut()
         for _ in range(5):
             await abroadcast("news", "x" * 200)
-        assert consumer.state.name == "CLOSING"
+        await until(lambda: consumer.state.name == "CLOSING")
         wire.open()
         await wire.until_sent(3)
         assert wire.sent == [ACCEPT, sent("x" * 200), close(1013, "too slow")]
@@ -120,10 +120,12 @@ async def test_a_full_outbox_closes_with_1013(caplog: pytest.LogCaptureFixture) 
 async def test_a_full_outbox_drops(policy: str, kept: str) -> None:
     """With another policy the connection stays, and some messages go."""
     wire = KnownServer()
+    before = counters["outbox_dropped"]
     async with serving(wire, overflow(outbox_policy=policy)):
         wire.shut()
         for number in range(5):
             await abroadcast("news", f"{number}" * 200)
+        await until(lambda: counters["outbox_dropped"] == before + 2)
         wire.open()
         await wire.until_sent(4)
         assert wire.sent[1:] == [sent(number * 200) for number in kept]
@@ -140,7 +142,7 @@ async def test_a_message_that_waits_when_the_outbox_is_full_fails() -> None:
         await asyncio.sleep(0)
         for _ in range(4):
             await abroadcast("news", "x" * 200)
-        await asyncio.sleep(0)
+        await until(lambda: consumer.error)
         assert isinstance(consumer.error, ConnectionClosed)
         assert consumer.error.code == 1013
         wire.open()
@@ -263,6 +265,7 @@ async def test_a_client_that_is_never_told_goodbye() -> None:
         wire.shut()
         for _ in range(5):
             await abroadcast("news", "x" * 200)
+        await until(lambda: consumer.state.name != "OPEN")
         await advance(60)
         assert consumer.ended == (1013, "too slow")
     assert len(asyncio.all_tasks()) == before

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from tests.fakes import until
 from wsconsumer.groups import memory
+from wsconsumer.groups.budget import BACKLOG
 from wsconsumer.groups.memory import MemoryBackend
 from wsconsumer.test import BackendContract, listener
 
@@ -155,3 +157,96 @@ def test_the_contract_notices_warnings() -> None:
         logging.getLogger("a.backend").warning("logged")
         warnings.warn("warned", ResourceWarning, stacklevel=1)
     assert noticed == ["logged", "warned"]
+
+
+class Slow:
+    """A started backend in this loop, whose deliveries wait until the test lets them go on."""
+
+    def __init__(self) -> None:
+        self.let = asyncio.Event()
+        self.bodies: list[bytes] = []
+        self.backend = MemoryBackend("", "slow", {})
+
+    async def deliver(self, group: str, body: bytes) -> None:
+        await self.let.wait()
+        self.bodies.append(body)
+
+
+async def test_a_thread_waits_for_a_loop_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many broadcasts on their way to a loop a thread waits, until they are delivered."""
+    monkeypatch.setattr(memory, "PATIENCE", 1000)
+    slow = Slow()
+    await slow.backend.start(slow.deliver)
+    publisher = MemoryBackend("", "slow", {})
+    bodies = [b"%d" % number for number in range(BACKLOG + 1)]
+    try:
+        for body in bodies[:-1]:
+            await asyncio.to_thread(publisher.publish_sync, "g", body)
+        last = asyncio.create_task(asyncio.to_thread(publisher.publish_sync, "g", bodies[-1]))
+        await until(lambda: slow.backend.is_behind)
+        assert not last.done()
+        slow.let.set()
+        await last
+        assert slow.bodies == bodies
+    finally:
+        await slow.backend.aclose()
+
+
+async def test_a_thread_waits_in_vain_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that took too long is not waited for again until nothing is on its way to it."""
+    monkeypatch.setattr(memory, "PATIENCE", 0)
+    slow = Slow()
+    await slow.backend.start(slow.deliver)
+    publisher = MemoryBackend("", "slow", {})
+
+    def publish() -> None:
+        for _ in range(BACKLOG + 1):
+            publisher.publish_sync("g", b"body")
+
+    try:
+        await asyncio.to_thread(publish)
+        monkeypatch.setattr(memory, "PATIENCE", 1000)
+        await asyncio.to_thread(publish)
+        slow.let.set()
+        await until(lambda: len(slow.bodies) == 2 * (BACKLOG + 1))
+        slow.let.clear()
+        await asyncio.to_thread(publish_some, publisher, BACKLOG)
+        waiting = asyncio.create_task(asyncio.to_thread(publisher.publish_sync, "g", b"last"))
+        await until(lambda: slow.backend.is_behind)
+        assert not waiting.done()
+        slow.let.set()
+        await waiting
+    finally:
+        await slow.backend.aclose()
+
+
+def publish_some(publisher: MemoryBackend, count: int) -> None:
+    for _ in range(count):
+        publisher.publish_sync("g", b"body")
+
+
+async def test_a_loop_waits_for_another_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one event loop publishes is slowed by another one, within the same bounds."""
+    monkeypatch.setattr(memory, "PATIENCE", 1000)
+    slow = Slow()
+    await slow.backend.start(slow.deliver)
+
+    async def publish() -> None:
+        backend = MemoryBackend("", "slow", {})
+        await backend.start(drop)
+        for _ in range(BACKLOG + 1):
+            await backend.publish("g", b"body")
+        await backend.aclose()
+
+    try:
+        publishing = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(publish())))
+        await until(lambda: slow.backend.is_behind)
+        assert not publishing.done()
+        slow.let.set()
+        await publishing
+    finally:
+        await slow.backend.aclose()
+
+
+async def drop(group: str, body: bytes) -> None:
+    """Take a body."""

@@ -1,4 +1,4 @@
-"""``groups/hub.py``: what the backend is asked to carry, and when."""
+"""``groups/subscriptions.py``: what the backend is asked to carry, and when."""
 
 from __future__ import annotations
 
@@ -151,6 +151,38 @@ async def test_a_join_that_is_cancelled(bus: Bus) -> None:
     bus.let.set()
     await join(one, "other")
     assert ("unsubscribe", "g") not in bus.calls or ("subscribe", "g") in bus.calls
+
+
+async def test_joins_of_the_same_group_at_once(bus: Bus) -> None:
+    """Both wait for the subscription; if the first is cancelled, the second still joins."""
+    bus.let.clear()
+    one = Recorder()
+    first, second = asyncio.create_task(join(one)), asyncio.create_task(join(one))
+    await until(lambda: bus.calls)
+    assert not first.done()
+    assert not second.done()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert not second.done()
+    bus.let.set()
+    await second
+    await abroadcast("g", "hello")
+    assert one.got == ["hello"]
+    assert bus.calls == [("start",), ("subscribe", "g"), ("publish", "g")]
+
+
+async def test_a_leave_while_a_join_waits(bus: Bus) -> None:
+    """Who leaves before it has joined is no member when the join returns."""
+    bus.let.clear()
+    one = Recorder()
+    joining = asyncio.create_task(join(one))
+    await until(lambda: bus.calls)
+    await leave(one)
+    bus.let.set()
+    await joining
+    assert one.groups == {}
+    assert hub().size("g") == 0
 
 
 async def test_a_connection_that_ends_while_it_joins(bus: Bus) -> None:

@@ -299,9 +299,11 @@ async def remaining(websocket: ClientConnection) -> list[str | bytes]:
 
 
 @contextmanager
-def running(name: str, folder: Path, application: str = APPLICATION) -> Iterator[Server]:
+def running(
+    name: str, folder: Path, application: str = APPLICATION, **environment: str
+) -> Iterator[Server]:
     """Start a server in an empty folder, wait until it answers, and stop it in the end."""
-    server = _start(name, folder, application)
+    server = _start(name, folder, application, environment)
     try:
         _wait_until_ready(server)
         yield server
@@ -311,14 +313,14 @@ def running(name: str, folder: Path, application: str = APPLICATION) -> Iterator
         server.close()
 
 
-def _start(name: str, folder: Path, application: str) -> Server:
+def _start(name: str, folder: Path, application: str, environment: dict[str, str]) -> Server:
     port = _free_port()
     journal = Journal(folder / "journal")
     command = [part.format(port=port) for part in COMMANDS[name]]
     process = subprocess.Popen(
         [sys.executable, "-m", *command, application],
         cwd=folder,
-        env=_environment(folder),
+        env={**_environment(folder), **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -12,12 +12,14 @@ import logging
 from collections import deque
 from contextvars import copy_context
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ..counters import counters
+from ..loops import start_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from contextvars import Context
 
     from ..limits import Limits
 
@@ -31,11 +33,15 @@ OVERHEAD: Final = 100
 
 
 class Entry(NamedTuple):
-    """One thing that waits: its bytes, and who waits for it to be sent, if anybody does."""
+    """
+    One thing that waits: its bytes, who waits for it to be sent, if anybody does, and the group
+    that it was broadcast to, if any.
+    """
 
     item: Any
     size: int
     waiter: asyncio.Future[None] | None
+    group: str | None = None
 
 
 class Outbox:
@@ -57,6 +63,8 @@ class Outbox:
         "_on_idle",
         "_owner",
         "_policy",
+        "_progress",
+        "_sending",
         "_sink",
         "_stopped",
         "_stuck_since",
@@ -92,6 +100,8 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
         self._context = copy_context()
         self._stuck_since: float | None = None
+        self._sending: str | None = None
+        self._progress: asyncio.Future[None] | None = None
         self._stopped: Exception | None = None
 
     @property
@@ -99,11 +109,14 @@ class Outbox:
         """Whether something waits or is being sent."""
         return self._task is not None or bool(self._entries)
 
-    def put(self, item: Any, size: int) -> None:
+    def has_room(self, size: int) -> bool:
+        """Whether a message of so many bytes can wait without the policy's doing anything."""
+        return self.size + size + OVERHEAD <= self._limit or not self.is_busy
+
+    def put(self, item: Any, size: int, group: str | None = None) -> None:
         """Let a message wait, if the policy finds room for it."""
-        size += OVERHEAD
-        if self.size + size <= self._limit or not self.is_busy or self._make_room(size):
-            self._append(Entry(item, size, None))
+        if self.has_room(size) or self._make_room(size + OVERHEAD):
+            self._append(Entry(item, size + OVERHEAD, None, group))
 
     def put_first(self, sending: Coroutine[Any, Any, None], waits_for: Any, size: int) -> None:
         """Take over a send that was begun by hand, and is not done; nothing else waits yet."""
@@ -124,6 +137,32 @@ class Outbox:
         """Let everything wait until ``release()``."""
         self.is_held = True
 
+    def drop_group(self, group: str) -> None:
+        """Drop what waits of a group, since the connection has left it."""
+        kept = [entry for entry in self._entries if entry.group != group]
+        self.size -= sum(entry.size for entry in self._entries if entry.group == group)
+        self._entries = deque(kept)
+        self._note_progress()
+
+    def is_sending(self, group: str) -> bool:
+        """Whether a message of this group is being sent, after it had to wait."""
+        return self._sending == group
+
+    def progress(self) -> asyncio.Future[None]:
+        """Return a future for when something was sent or dropped; wait for it, don't cancel it."""
+        if self._progress is None:
+            self._progress = asyncio.get_running_loop().create_future()
+        return self._progress
+
+    def _note_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.set_result(None)
+            self._progress = None
+
+    def context(self) -> Context:
+        """Return a copy of the connection's context, to run in what a publisher has caused."""
+        return self._context.copy()
+
     def release(self) -> None:
         """Begin to send what was held."""
         self.is_held = False
@@ -138,9 +177,10 @@ class Outbox:
             lost += entry.waiter is None
             _fail(entry.waiter, error)
         self._entries.clear()
+        self._note_progress()
         if lost:
             counters["outbox_dropped"] += lost
-            logger.info("%s: %d broadcasts were not sent, it closes.", self._owner, lost)
+            self._log(logging.INFO, "%s: %d broadcasts were not sent, it closes.", lost)
 
     async def stop(self, error: Exception) -> None:
         """Break off what is being sent, likewise. Nothing may be put in afterwards."""
@@ -156,10 +196,11 @@ class Outbox:
                 STOP_TIMEOUT,
             )
         if self.dropped:
-            logger.info("%s: %d broadcasts were dropped in all.", self._owner, self.dropped)
+            self._log(logging.INFO, "%s: %d broadcasts were dropped in all.", self.dropped)
         # They refer to the member, which refers to us.
         self._on_full = self._on_idle = _nothing
         self._on_error = _nothing
+        self._sink = cast("Any", _nothing)
 
     def is_stuck(self, now: float) -> bool:
         """
@@ -189,10 +230,13 @@ class Outbox:
         counters["outbox_dropped"] += 1
         self.dropped += 1
         if self.dropped == 1:
-            logger.warning(
+            self._log(
+                logging.WARNING,
                 "%s: broadcasts to a slow client are dropped. At the end, the log says how many.",
-                self._owner,
             )
+
+    def _log(self, level: int, text: str, *arguments: object) -> None:
+        self.context().run(logger.log, level, text, self._owner, *arguments)
 
     def _drop_oldest(self) -> bool:
         for index, entry in enumerate(self._entries):
@@ -211,14 +255,14 @@ class Outbox:
 
     def _start(self, first: Awaitable[None] | None = None, size: int = 0) -> None:
         self._stuck_since = None
-        self._task = asyncio.create_task(self._drain(first, size), context=self._context)
+        self._task = start_task(self._drain(first, size), self._context)
 
     async def _drain(self, first: Awaitable[None] | None, size: int) -> None:
         try:
             if first is not None:
                 await self._send(first, size, None)
             while self._entries:
-                item, size, waiter = self._entries.popleft()
+                item, size, waiter, self._sending = self._entries.popleft()
                 if waiter is None or not waiter.done():
                     await self._send(None if item is None else self._sink(item), size, waiter)
         finally:
@@ -246,7 +290,9 @@ class Outbox:
                 waiter.set_result(None)
         finally:
             self.size -= size
+            self._sending = None
             self._stuck_since = None
+            self._note_progress()
 
 
 def _nothing(*_: object) -> None:

@@ -1,7 +1,8 @@
 """
-``broadcast()`` and ``abroadcast()``: how all that is no consumer speaks to groups.
+``broadcast()`` and ``abroadcast()``: how code outside of consumers reaches a group.
 
-Views, signals, tasks, management commands; any thread of any process that the backend reaches.
+From views, signals, tasks and management commands; in any thread of any process that the backend
+reaches.
 """
 
 from __future__ import annotations
@@ -13,27 +14,25 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from ..counters import counters
 from ..exceptions import BackendError
-from .envelope import encode
 from .hub import started_hub
-from .listeners import tell
 from .loading import sync_backend
-from .names import check_group
+from .publication import Publication
 
 logger = logging.getLogger("wsconsumer.groups")
 
 
-def broadcast(group: str, data: Any, *, on_commit: bool = False) -> None:
+def broadcast(group: str, data: Any, *, on_commit: bool = False, using: str | None = None) -> None:
     """
     Send ``data`` to every member of a group, in every process that the backend reaches.
 
     ``data``: ``str`` as text, ``bytes`` as binary, anything else as JSON, encoded now and once.
-    ``on_commit``: wait for the commit of the default database's transaction, and broadcast nothing
-    if it is rolled back; without a transaction, at once. What the engine does not take then is
-    logged, since it is too late for an error.
+    ``on_commit``: wait for the commit of the transaction on the database ``using`` (an alias, the
+    default one unless given), and broadcast nothing if it is rolled back; without a transaction, at
+    once. A failure after the commit is logged: it is too late for an error.
 
     Delivery is at most once, and in order from one publisher to one group. Raises ``BackendError``
     if the engine does not take it, ``TypeError`` or ``ValueError`` for what can't be sent, and
@@ -45,36 +44,54 @@ def broadcast(group: str, data: Any, *, on_commit: bool = False) -> None:
             "event loop runs. Write `await abroadcast(...)`, or in a consumer "
             "`await self.broadcast(...)`."
         )
-    check_group(group)
-    body = encode(data)
+    publication = Publication.of(group, data)
     if on_commit:
-        transaction.on_commit(partial(_publish_after_commit, group, data, body))
+        _warn_of_another_transaction(group, using or DEFAULT_DB_ALIAS)
+        transaction.on_commit(partial(_publish_after_commit, publication), using)
+    elif using is not None:
+        raise TypeError(f"broadcast() has using={using!r} without on_commit=True. Write both.")
     else:
-        _publish(group, data, body)
+        _publish(publication)
 
 
-async def abroadcast(group: str, data: Any, *, on_commit: bool = False) -> None:
+async def abroadcast(
+    group: str, data: Any, *, on_commit: bool = False, using: str | None = None
+) -> None:
     """Do what ``broadcast()`` does, from async code."""
     here = started_hub()
-    if here is not None and not on_commit:
+    if here is not None and not on_commit and using is None:
         await here.publish(group, data)
     else:
         # No websocket in this loop joined a group, so it may be a short-lived one: nothing may be
         # left open in it. And a transaction belongs to a thread.
-        await sync_to_async(broadcast)(group, data, on_commit=on_commit)
+        await sync_to_async(broadcast)(group, data, on_commit=on_commit, using=using)
 
 
-def _publish(group: str, data: Any, body: bytes) -> None:
-    tell(group, data)
-    sync_backend().publish_sync(group, body)
+def _warn_of_another_transaction(group: str, using: str) -> None:
+    """Say so if this thread is in a transaction, but not in the one that was meant."""
+    aliases = [c.alias for c in connections.all(initialized_only=True) if c.in_atomic_block]
+    if aliases and using not in aliases:
+        logger.warning(
+            "A broadcast to %r with on_commit=True does not wait: there is no transaction on %r, "
+            "but there is one on %r. Write using=%r if that is the one to wait for.",
+            group,
+            using,
+            aliases[0],
+            aliases[0],
+        )
 
 
-def _publish_after_commit(group: str, data: Any, body: bytes) -> None:
+def _publish(publication: Publication) -> None:
+    publication.announce()
+    sync_backend().publish_sync(publication.group, publication.body)
+
+
+def _publish_after_commit(publication: Publication) -> None:
     try:
-        _publish(group, data, body)
+        _publish(publication)
     except BackendError:
         counters["broadcast_failed"] += 1
-        logger.exception("A broadcast to %r after the commit was lost.", group)
+        logger.exception("A broadcast to %r after the commit was lost.", publication.group)
 
 
 def _in_event_loop() -> bool:

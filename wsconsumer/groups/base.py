@@ -13,7 +13,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 Deliver: TypeAlias = Callable[[str, bytes], Coroutine[Any, Any, None]]
-"""Takes a group and a body that came for it. Await each before the next: that is the order."""
+"""
+Takes a group and a body that came for it.
+
+Await each before the next: that keeps the order, and slows a publisher that is faster than the
+members, for a bounded time per body.
+"""
 
 
 class Backend(ABC):
@@ -23,13 +28,13 @@ class Backend(ABC):
     An instance belongs to the event loop in which ``start()`` ran. One that was never started can
     still ``publish_sync()``: that is how processes without an event loop broadcast.
 
-    ``location`` (empty if not said), ``prefix`` and ``options`` are those of
+    ``location`` (empty by default), ``prefix`` and ``options`` are those of
     ``WSCONSUMER["GROUPS"]``. The constructor opens nothing; it raises ``ImproperlyConfigured`` for
-    what it can tell to be wrong.
+    settings that can't work.
 
-    Promises: at most once; from one publisher to one group in order; to all that had subscribed
-    before the body was published, the publishing process too. None is made while the engine is
-    away: then ``publish`` raises, and what others published meanwhile is lost.
+    Bodies are delivered at most once, in order from one publisher to one group, to all that had
+    subscribed before the body was published, including the publishing process. While the engine is
+    away ``publish`` raises, and what others publish is lost.
     """
 
     needs_subscriptions: ClassVar[bool] = True
@@ -78,14 +83,15 @@ class Backend(ABC):
         """
         Do the same from a thread that has no event loop, whether the backend was started or not.
 
-        Called from any thread. Raises ``BackendError`` if the engine did not take it.
+        Called from any thread; on a started backend if this process has one, so that an engine that
+        is known to be away can fail at once. Raises ``BackendError`` if the engine did not take it.
         """
 
     @abstractmethod
     async def aclose(self) -> None:
         """
-        End all subscriptions and connections. The last call that there is.
+        End all subscriptions and connections. Nothing is called after this.
 
-        Tasks of the backend must also let go of what they hold when they are cancelled: an event
-        loop may end without this call.
+        Tasks of the backend must also release what they hold when they are cancelled: an event loop
+        may end without this call.
         """

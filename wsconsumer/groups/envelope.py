@@ -1,47 +1,109 @@
 """
-What travels on the bus: a small header, then text, bytes or JSON. Never pickle.
+What travels between processes: a small header, then text, bytes or JSON. Never pickle.
 
-    version and kind (1 byte)   length of the sender's token (1 byte)   token   payload
+    kind (1 byte)   length of the sender's id (1 byte)   the sender's id   payload
 
-What comes in is untrusted: ``Broadcast.decode()`` raises ``ValueError`` for what is no such body.
+What comes in is untrusted: ``Broadcast.decode()`` raises ``ValueError`` for anything malformed.
+Other modules can add kinds of their own with ``add_kind()``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import msgspec
 from django.utils.functional import Promise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..protocol import Event
 
-TEXT: Final = 0x11
-BINARY: Final = 0x12
-JSON: Final = 0x13
-_KINDS: Final = frozenset({TEXT, BINARY, JSON})
+
+class Kind(NamedTuple):
+    """
+    A kind of payload.
+
+    ``code`` is its first byte in the envelope, ``fits`` tells whether data is of this kind,
+    ``encode`` makes the payload of it. ``event`` makes the ASGI event for clients of the payload,
+    or raises ``ValueError``; ``read`` gets the data for a hook from payload and event.
+    """
+
+    code: int
+    fits: Callable[[Any], bool]
+    encode: Callable[[Any], bytes]
+    event: Callable[[bytes], Event]
+    read: Callable[[bytes, Event], Any]
 
 
-def _of_django(value: Any) -> Any:
-    """Encode what Django has and JSON has not: lazy translations."""
+_kinds: Final[dict[int, Kind]] = {}
+
+
+def add_kind(kind: Kind) -> None:
+    """Let a kind of payload be broadcast; of two that fit, the one that was added last is used."""
+    if kind.code in _kinds:
+        raise ValueError(f"The code {kind.code:#x} belongs to another kind of envelope.")
+    _kinds[kind.code] = kind
+
+
+def _encode_lazy_text(value: Any) -> Any:
+    """Encode Django's lazy translations, which JSON does not know."""
     if isinstance(value, Promise):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-_to_json: Final = msgspec.json.Encoder(enc_hook=_of_django).encode
+_to_json: Final = msgspec.json.Encoder(enc_hook=_encode_lazy_text).encode
 _from_json: Final = msgspec.json.Decoder().decode
 
 
-def encode(data: Any, token: bytes = b"") -> bytes:
-    """
-    Return the body for ``data``: ``str`` as text, ``bytes`` as binary, anything else as JSON.
+def _text_event(payload: bytes) -> Event:
+    return {"type": "websocket.send", "text": payload.decode()}
 
-    ``token`` names the one connection that shall not get it. Raises ``TypeError`` for what JSON
-    can't say, ``ValueError`` for text that UTF-8 can't.
+
+JSON: Final = Kind(
+    code=0x13,
+    fits=lambda data: True,
+    encode=_to_json,
+    event=_text_event,
+    read=lambda payload, event: _from_json(payload),
+)
+BINARY: Final = Kind(
+    code=0x12,
+    fits=lambda data: isinstance(data, bytes | bytearray | memoryview),
+    encode=bytes,
+    event=lambda payload: {"type": "websocket.send", "bytes": payload},
+    read=lambda payload, event: payload,
+)
+TEXT: Final = Kind(
+    code=0x11,
+    fits=lambda data: isinstance(data, str),
+    encode=str.encode,
+    event=_text_event,
+    read=lambda payload, event: event["text"],
+)
+for _kind in (JSON, BINARY, TEXT):
+    add_kind(_kind)
+
+
+def encode(data: Any, sender_id: bytes = b"") -> bytes:
     """
-    kind, payload = _payload(data)
-    return bytes((kind, len(token))) + token + payload
+    Return the envelope for ``data``: ``str`` as text, ``bytes`` as binary, anything else as JSON.
+
+    ``sender_id`` names the one connection that does not get it. Raises ``TypeError`` for what is
+    not JSON serializable, ``ValueError`` for text that is not valid UTF-8.
+    """
+    kind = _kind_of(data)
+    return b"%c%c%b%b" % (kind.code, len(sender_id), sender_id, _payload(kind, data))
+
+
+def _kind_of(data: Any) -> Kind:
+    if type(data) is str:  # the most usual kind, without a search
+        return TEXT
+    for kind in reversed(_kinds.values()):
+        if kind.fits(data):
+            return kind
+    raise AssertionError  # pragma: no cover  # JSON fits all data
 
 
 def encode_json(data: Any) -> str:
@@ -49,17 +111,13 @@ def encode_json(data: Any) -> str:
     return _to_json(data).decode()
 
 
-def _payload(data: Any) -> tuple[int, bytes]:
+def _payload(kind: Kind, data: Any) -> bytes:
     try:
-        if isinstance(data, str):
-            return TEXT, data.encode()
-        if isinstance(data, bytes | bytearray | memoryview):
-            return BINARY, bytes(data)
-        return JSON, _to_json(data)
+        return kind.encode(data)
     except (TypeError, RecursionError) as error:
         raise TypeError(
-            f"broadcast() expects str, bytes, or what JSON can say, got {type(data).__name__}: "
-            f"{error}. Make it a str, or of dicts, lists, numbers and texts."
+            f"broadcast() expects str, bytes, or what is JSON serializable, got "
+            f"{type(data).__name__}: {error}. Make it a str, or of dicts, lists, numbers and texts."
         ) from error
     except UnicodeEncodeError as error:
         raise ValueError(
@@ -73,35 +131,30 @@ class Broadcast:
     """
     One broadcast as it arrived in this process; all members share it.
 
-    ``event`` is the ASGI message, ``size`` the payload in bytes, ``token`` that of the connection
-    that shall not get it.
+    ``event`` is the ASGI message, ``size`` the payload in bytes, ``sender_id`` names the connection
+    that does not get it.
     """
 
-    __slots__ = ("_kind", "_payload", "event", "group", "size", "token")
+    __slots__ = ("_kind", "_payload", "event", "group", "sender_id", "size")
 
-    def __init__(self, group: str, kind: int, token: bytes, payload: bytes) -> None:
+    def __init__(self, group: str, kind: Kind, sender_id: bytes, payload: bytes) -> None:
         self.group = group
-        self.token = token
+        self.sender_id = sender_id
         self.size = len(payload)
+        self.event = kind.event(payload)
         self._kind = kind
         self._payload = payload
-        self.event: Event = (
-            {"type": "websocket.send", "bytes": payload}
-            if kind == BINARY
-            else {"type": "websocket.send", "text": payload.decode()}
-        )
 
     @classmethod
     def decode(cls, group: str, body: bytes) -> Self:
-        """Read a body; raise ``ValueError`` if it is none."""
-        if len(body) < 2 or body[0] not in _KINDS or len(body) < 2 + body[1]:
-            raise ValueError(f"{body[:32]!r} is no body of a broadcast")
+        """Open an envelope; raise ``ValueError`` if it is malformed."""
+        kind = _kinds.get(body[0]) if len(body) > 1 else None
+        if kind is None or len(body) < 2 + body[1]:
+            raise ValueError(f"{body[:32]!r} is not a broadcast")
         start = 2 + body[1]
-        return cls(group, body[0], body[2:start], body[start:])
+        return cls(group, kind, body[2:start], body[start:])
 
     @property
     def data(self) -> Any:
         """What was broadcast, for one member: JSON is decoded anew each time."""
-        if self._kind == JSON:
-            return _from_json(self._payload)
-        return self._payload if self._kind == BINARY else self.event["text"]
+        return self._kind.read(self._payload, self.event)

@@ -1,8 +1,8 @@
 """
-Taps: who is told of each broadcast that is made in this process, besides the group's members.
+Who is notified of each broadcast that is made in this process, besides the group's members.
 
-The test kit listens here; ``tell()`` is called once for each broadcast, on whichever thread it is
-made, before it is delivered.
+The test kit listens here. A listener is called once for each broadcast, in the thread that makes
+it, before it is delivered.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Tap: TypeAlias = "Callable[[str, Any], None]"
+Listener: TypeAlias = "Callable[[str, Any], None]"
 
-_taps: list[Tap] = []
+_listeners: list[Listener] = []
 
 
 @contextmanager
-def tap(listener: Tap) -> Iterator[None]:
+def listening(listener: Listener) -> Iterator[None]:
     """Call ``listener(group, data)`` for each broadcast that is made while the block runs."""
-    _taps.append(listener)
+    _listeners.append(listener)
     try:
         yield
     finally:
-        _taps.remove(listener)
+        _listeners.remove(listener)
 
 
-def tell(group: str, data: Any) -> None:
-    """Tell every tap of a broadcast."""
-    for listener in _taps:
+def notify(group: str, data: Any) -> None:
+    """Tell every listener of a broadcast."""
+    for listener in _listeners:
         listener(group, data)

@@ -1,7 +1,15 @@
-"""The backend that ``WSCONSUMER["GROUPS"]`` names."""
+"""
+The backends of this process: the one that ``WSCONSUMER["GROUPS"]`` names, made and found.
+
+A hub makes one for its event loop and says when it is started. ``sync_backend()`` finds the one for
+code without an event loop: a started one, if there is any, since it knows whether the engine is
+away.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 from inspect import isclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MEMORY = "wsconsumer.groups.memory.MemoryBackend"
-"""What it is if the settings say nothing."""
+"""The backend if the settings name none."""
 
 
 def make_backend() -> Backend:
@@ -24,8 +32,8 @@ def make_backend() -> Backend:
     return _make(conf.get("GROUPS"))
 
 
-def _make(configured: Mapping[str, Any]) -> Backend:
-    name = configured.get("BACKEND", MEMORY)
+def _make(groups: Mapping[str, Any]) -> Backend:
+    name = groups.get("BACKEND", MEMORY)
     try:
         backend: Any = import_string(name)
     except ImportError as error:
@@ -40,20 +48,41 @@ def _make(configured: Mapping[str, Any]) -> Backend:
             "wsconsumer.groups.base.Backend."
         )
     return backend(
-        configured.get("LOCATION", ""),
-        configured.get("PREFIX", "wsconsumer"),
-        configured.get("OPTIONS", {}),
+        groups.get("LOCATION", ""),
+        groups.get("PREFIX", "wsconsumer"),
+        groups.get("OPTIONS", {}),
     )
 
 
 _lock = threading.Lock()
-_made: list[tuple[Mapping[str, Any], Backend]] = []
+_idle: list[tuple[Mapping[str, Any], Backend]] = []
+_started: dict[Backend, tuple[Mapping[str, Any], asyncio.AbstractEventLoop]] = {}
+
+# What runs in the parent of a forked process does not run in the child.
+os.register_at_fork(after_in_child=_started.clear)
+
+
+def add_started(backend: Backend) -> None:
+    """Note that a backend carries for the running event loop, as the settings say now."""
+    with _lock:
+        _started[backend] = (conf.get("GROUPS"), asyncio.get_running_loop())
+
+
+def discard_started(backend: Backend) -> None:
+    """Note that it does so no more."""
+    with _lock:
+        _started.pop(backend, None)
 
 
 def sync_backend() -> Backend:
-    """Return the one backend of this process that is never started, for ``publish_sync()``."""
-    configured = conf.get("GROUPS")
+    """Return the backend for ``publish_sync()``: a started one, else the one that never is."""
+    groups = conf.get("GROUPS")
     with _lock:
-        if not _made or _made[0][0] != configured:
-            _made[:] = [(configured, _make(configured))]
-        return _made[0][1]
+        for backend, (made_of, loop) in tuple(_started.items()):
+            if loop.is_closed():  # a loop that ended without close_hub()
+                del _started[backend]
+            elif made_of == groups:
+                return backend
+        if not _idle or _idle[0][0] != groups:
+            _idle[:] = [(groups, _make(groups))]
+        return _idle[0][1]

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+import weakref
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from ..connection.outbox import Outbox
 from ..counters import counters
+from ..loops import start_task
 from ..protocol import CloseCode, ConnectionState
 from ..servers import completes_in_place
 
@@ -31,10 +34,13 @@ _CONNECTING: Final = ConnectionState.CONNECTING
 
 
 class Message(Protocol):
-    """What is broadcast: the ASGI event that all members share, and its size in bytes."""
+    """A broadcast to a group: the ASGI event that all members share, and its size in bytes."""
 
     @property
     def event(self) -> Event: ...
+
+    @property
+    def group(self) -> str: ...
 
     @property
     def size(self) -> int: ...
@@ -45,21 +51,25 @@ class Member:
     A connection that has joined groups; made at its first join.
 
     ``listener`` takes the broadcasts in the client's stead, one after the other, if there is one.
-    ``groups`` are the names of those it is in, ``token`` tells it from all others in any process.
+    ``groups`` are the names of those it is in, ``sender_id`` names it in all processes.
+    ``deliver`` takes a broadcast; it returns true, and has not taken it, if there is no room and
+    waiting may help.
     """
 
     __slots__ = (
         "__weakref__",
         "_begin",
         "_farewell",
+        "_hearing",
         "_is_direct",
+        "_is_waited_for",
         "_listener",
         "_outbox",
         "_send",
         "connection",
         "deliver",
         "groups",
-        "token",
+        "sender_id",
     )
 
     def __init__(
@@ -70,8 +80,10 @@ class Member:
     ) -> None:
         self.connection = connection
         self.groups: dict[str, None] = {}
-        self.token = b""
-        self.deliver: Callable[[Any], None] = _ignore
+        self.sender_id = b""
+        self.deliver: Callable[[Any], bool] = _ignore
+        self._is_waited_for = True
+        self._hearing: Hearing | None = None
         self._farewell: asyncio.Task[None] | None = None
         self._send = connection.server_send
         self._begin = cast("Callable[[Event], Coroutine[Any, Any, None]]", self._send)
@@ -79,7 +91,7 @@ class Member:
         self._is_direct = listener is None and completes_in_place(self._send)
         self._outbox = Outbox(
             connection.owner,
-            self._send if listener is None else listener,
+            self._send if listener is None else self._hear,
             limits,
             on_full=self._on_full,
             on_error=self._on_error,
@@ -103,28 +115,73 @@ class Member:
 
     def _on_idle(self) -> None:
         """Nothing waits (any more): the next message goes the shortest way."""
+        self._is_waited_for = True
         if self.connection.state is not _OPEN:
             return
         self.deliver = self._deliver_now if self._is_direct else self._queue
         self.connection.undivert()
 
-    def _deliver_now(self, message: Message) -> None:
+    def _deliver_now(self, message: Message) -> bool:
         """Begin to send; most servers are done with it at once, without a task of its own."""
         sending = self._begin(message.event)
         try:
             waits_for = sending.send(None)
         except StopIteration:
-            return
+            return False
         except Exception as error:
             self._on_error(error)
         else:
             self._outbox.put_first(sending, waits_for, message.size)
             self._go_behind()
+        return False
 
-    def _queue(self, message: Message) -> None:
-        self._outbox.put(message if self._listener else message.event, message.size)
-        if self._outbox.is_busy and self.connection.state is _OPEN:
+    def _queue(self, message: Message) -> bool:
+        outbox = self._outbox
+        if self._is_waited_for and not outbox.has_room(message.size):
+            return True
+        # Only a server's own send may see the event that all members share.
+        event = message.event if self._is_direct else {**message.event}
+        outbox.put(message if self._listener else event, message.size, message.group)
+        if outbox.is_busy and self.connection.state is _OPEN:
             self._go_behind()
+        return False
+
+    def _hear(self, message: Message) -> Awaitable[None]:
+        """Call the listener in the outbox's task, in which ``hearing_member()`` finds us then."""
+        assert self._listener is not None  # noqa: S101  # it is why this is the outbox's sink
+        self._hearing = Hearing(weakref.ref(self), message.group)
+        _hearing.set(self._hearing)
+        return self._listener(message)
+
+    async def wait_for_room(self, deadline: float) -> None:
+        """
+        Wait until something was sent, or until a time of the loop's clock.
+
+        After the deadline we are not waited for again until nothing waits: ``deliver()`` takes
+        everything, and the outbox's policy decides.
+        """
+        seconds = deadline - asyncio.get_running_loop().time()
+        if seconds > 0:
+            await asyncio.wait({self._outbox.progress()}, timeout=seconds)
+        else:
+            self._is_waited_for = False
+
+    async def forget(self, group: str) -> None:
+        """Drop what waits of a group; return when no ``group_message()`` of it runs, but ours."""
+        self._outbox.drop_group(group)
+        hearing = self._hearing
+        if hearing is None or hearing.group != group or _hearing.get() is hearing:
+            return
+        while self.is_in(hearing):
+            await asyncio.wait({self._outbox.progress()})
+
+    def is_in(self, hearing: Hearing | None) -> bool:
+        """Whether this call of the listener still runs."""
+        return (
+            hearing is not None
+            and hearing is self._hearing
+            and self._outbox.is_sending(hearing.group)
+        )
 
     def _go_behind(self) -> None:
         """Let what comes from now on go behind what waits, the consumer's own messages too."""
@@ -152,14 +209,15 @@ class Member:
         connection = self.connection
         if connection.state is _OPEN:
             counters["outbox_closed"] += 1
-            logger.warning("%s: closing with 1013, the client is slow: %s.", connection.owner, why)
+            text = "%s: closing with 1013, the client is slow: %s."
+            self._outbox.context().run(logger.warning, text, connection.owner, why)
             connection.begin_close(CloseCode.TRY_AGAIN_LATER.value, "too slow")
             self._outbox.clear(connection.closed_error())
-            self._farewell = asyncio.create_task(connection.finish_close())
+            self._farewell = start_task(connection.finish_close(), self._outbox.context())
 
     def _on_error(self, error: Exception) -> None:
         connection = self.connection
-        connection.log_not_sent("a broadcast", error)
+        self._outbox.context().run(connection.log_not_sent, "a broadcast", error)
         connection.lose()
         self._outbox.clear(connection.closed_error())
 
@@ -174,5 +232,27 @@ class Member:
         await self._outbox.stop(error)
 
 
-def _ignore(message: Message) -> None:
+def _ignore(message: Message) -> bool:
     """Take a broadcast that the connection will not see: it is closing or closed."""
+    return False
+
+
+class Hearing(NamedTuple):
+    """
+    One call of a member's listener; a later call is another object.
+
+    The reference is weak, since the outbox, which belongs to the member, keeps it in its context.
+    """
+
+    member: weakref.ref[Member]
+    group: str
+
+
+_hearing: ContextVar[Hearing | None] = ContextVar("wsconsumer_hearing", default=None)
+
+
+def hearing_member() -> Member | None:
+    """Return the member whose ``group_message()`` we are in, or in a task or thread of it."""
+    hearing = _hearing.get()
+    member = None if hearing is None else hearing.member()
+    return member if member is not None and member.is_in(hearing) else None

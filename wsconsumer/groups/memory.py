@@ -2,7 +2,7 @@
 The backend of a single process: what is published reaches every event loop of this process.
 
 Usually that is the one loop that the server runs; a live server for tests is a second one. Nothing
-leaves the process, and whoever broadcasts in another one, such as a management command, is told.
+leaves the process: a broadcast in a process that serves no websockets logs a warning.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from functools import cache
+from concurrent.futures import Future, wait
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 
 from .base import Backend
+from .budget import PATIENCE, is_backlog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +47,10 @@ class MemoryBackend(Backend):
                 "BACKEND that you mean."
             )
 
+        self._pending = 0
+        self._pending_bytes = 0
+        self._is_waited_for = True
+
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         self.loop = asyncio.get_running_loop()
@@ -59,17 +65,20 @@ class MemoryBackend(Backend):
         """Do nothing: the hub knows its groups."""
 
     async def publish(self, group: str, body: bytes) -> None:
-        for backend in self._peers():
-            if backend is not self:
-                backend.hand_over(group, body)
+        peers = self._peers()
+        slow = [] if len(peers) == 1 else self._hand_over_to_others(peers, group, body)
         await self._deliver(group, body)
+        if slow:
+            await asyncio.wait(map(asyncio.wrap_future, slow), timeout=PATIENCE)
 
     def publish_sync(self, group: str, body: bytes) -> None:
         peers = self._peers()
         if not peers and not _serving.is_set():
             _explain_alone()
-        for backend in peers:
-            backend.hand_over(group, body)
+        slow = {delivery for backend in peers if (delivery := backend.hand_over(group, body))}
+        if wait(slow, PATIENCE).not_done:
+            for backend in peers:
+                backend.stop_waiting()
 
     async def aclose(self) -> None:
         with _lock:
@@ -80,13 +89,47 @@ class MemoryBackend(Backend):
             _forget_closed()
             return [backend for backend in _started if backend.prefix == self.prefix]
 
-    def hand_over(self, group: str, body: bytes) -> None:
-        """Deliver on this backend's own loop, from any thread, in the order of the calls."""
-        delivery = self._deliver(group, body)
+    def _hand_over_to_others(
+        self, peers: list[MemoryBackend], group: str, body: bytes
+    ) -> list[Future[None]]:
+        others = (backend for backend in peers if backend is not self)
+        return [delivery for backend in others if (delivery := backend.hand_over(group, body))]
+
+    def hand_over(self, group: str, body: bytes) -> Future[None] | None:
+        """
+        Deliver on this backend's own loop, from any thread, in the order of the calls.
+
+        Return the delivery if the publisher has to wait for it, since many are on their way.
+        """
+        delivering = self._deliver(group, body)
         try:
-            asyncio.run_coroutine_threadsafe(delivery, self.loop)
+            delivery = asyncio.run_coroutine_threadsafe(delivering, self.loop)
         except RuntimeError:  # the loop is being closed, and takes its connections with it
-            delivery.close()
+            delivering.close()
+            return None
+        with _lock:
+            self._pending += 1
+            self._pending_bytes += len(body)
+            is_waited_for = self._is_waited_for and self.is_behind
+        delivery.add_done_callback(partial(self._delivered, len(body)))
+        return delivery if is_waited_for else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether many broadcasts are on their way to this loop."""
+        return is_backlog(self._pending, self._pending_bytes)
+
+    def _delivered(self, size: int, delivery: Future[None]) -> None:
+        with _lock:
+            self._pending -= 1
+            self._pending_bytes -= size
+            if not self._pending:
+                self._is_waited_for = True
+
+    def stop_waiting(self) -> None:
+        """Let threads go on, after one has waited in vain, until nothing is on its way here."""
+        with _lock:
+            self._is_waited_for = not self._pending
 
 
 def _forget_closed() -> None:

@@ -1,4 +1,4 @@
-"""What a group may be called: any readable text that fits on one line."""
+"""Names of groups: any printable text on one line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ MAX_LENGTH: Final = 200
 
 
 def check_group(name: object) -> None:
-    """Raise ``TypeError`` or ``ValueError`` if this is no name for a group."""
+    """Raise ``TypeError`` or ``ValueError`` if this can't be the name of a group."""
     if not isinstance(name, str):
-        raise TypeError(f"A group has a str for a name, got {name!r}.")
+        raise TypeError(f"The name of a group is a str, got {name!r}.")
     if not name or len(name) > MAX_LENGTH or not name.isprintable():
         raise ValueError(
             f"A group's name has 1 to {MAX_LENGTH} printable characters, got {name!r}. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..groups.listeners import tap
+from ..groups.listeners import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,5 +26,5 @@ def captured_broadcasts() -> Iterator[list[Broadcast]]:
     def record(group: str, data: Any) -> None:
         broadcasts.append(Broadcast(group, data))
 
-    with tap(record):
+    with listening(record):
         yield broadcasts

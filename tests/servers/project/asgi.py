@@ -12,11 +12,24 @@ from wsconsumer.asgi import get_asgi_application  # the settings come first
 django_application: Any = get_asgi_application()
 
 
+def wrapped(send: Any) -> Any:
+    """Return a ``send`` that stands before the server's, as a middleware's does."""
+
+    async def send_on(event: Any) -> None:
+        event["by"] = "a middleware"  # the event is its own to edit
+        del event["by"]
+        await send(event)
+
+    return send_on
+
+
 async def application(scope: Any, receive: Any, send: Any) -> None:
     """Run wsconsumer's application with exactly what the server gave."""
     if scope["type"] != "websocket":
         await django_application(scope, receive, send)
         return
+    if scope["path"].startswith("/ws/fanout/wrapped/"):
+        send = wrapped(send)
     how = "returned"
     try:
         await django_application(scope, receive, send)

@@ -1,15 +1,18 @@
 """As little Django as a consumer needs: no database, no middleware, no apps."""
 
+import json
+import os
+
 from tests.origins import ORIGIN_SETTINGS
 
 SECRET_KEY = "not a secret: this project only ever runs inside the test suite"
 ALLOWED_HOSTS = ["127.0.0.1", "example.com", ".example.org"]
 CSRF_TRUSTED_ORIGINS = ORIGIN_SETTINGS["CSRF_TRUSTED_ORIGINS"]
-WSCONSUMER = ORIGIN_SETTINGS["WSCONSUMER"]
+WSCONSUMER = {**ORIGIN_SETTINGS["WSCONSUMER"], "GROUPS": json.loads(os.environ.get("GROUPS", "{}"))}
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 ROOT_URLCONF = "tests.servers.project.urls"
 MIDDLEWARE: list[str] = []
-DATABASES: dict[str, dict[str, str]] = {}
+DATABASES: dict[str, dict[str, str]] = json.loads(os.environ.get("DATABASES", "{}"))
 USE_TZ = True
 LOGGING = {
     "version": 1,

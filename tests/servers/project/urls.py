@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tests.servers.project import consumers
+from tests.servers.project import consumers, fanout
 
 urlpatterns = [
     path("ws/echo/<key>/", consumers.Echo.as_view()),
@@ -29,5 +29,10 @@ urlpatterns = [
     path("ws/takes-its-time/<key>/", consumers.TakesItsTime.as_view()),
     path("ws/says-go/<who>/<key>/", consumers.SaysGo.as_view()),
     path("ws/member/<group>/<key>/", consumers.Member.as_view()),
+    path("ws/fanout/plain/<group>/<key>/", fanout.Listens.as_view()),
+    path("ws/fanout/wrapped/<group>/<key>/", fanout.Listens.as_view()),
+    path("ws/fanout/hears/<group>/<key>/", fanout.Hears.as_view()),
+    path("ws/fanout/answers/<group>/<key>/", fanout.Answers.as_view()),
+    path("publish/<group>/<int:count>/<int:size>/", fanout.publish),
     path("plain/<key>/", consumers.plain_view),
 ]
