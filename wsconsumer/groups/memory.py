@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+from ..serving import is_serving
 from .base import Backend
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ logger = logging.getLogger("wsconsumer.groups")
 
 _lock = threading.Lock()
 _started: dict[MemoryBackend, None] = {}
-
-# Whether this process serves websockets, so that a broadcast is right here even if nobody is there.
-_serving = threading.Event()
 
 
 class MemoryBackend(Backend):
@@ -66,7 +64,7 @@ class MemoryBackend(Backend):
 
     def publish_sync(self, group: str, body: bytes) -> None:
         peers = self._peers()
-        if not peers and not _serving.is_set():
+        if not peers and not is_serving():
             _explain_alone()
         for backend in peers:
             backend.hand_over(group, body)
@@ -94,11 +92,6 @@ def _forget_closed() -> None:
     for backend in tuple(_started):
         if backend.loop.is_closed():
             del _started[backend]
-
-
-def serves_here() -> None:
-    """Note that this process serves websockets."""
-    _serving.set()
 
 
 @cache
