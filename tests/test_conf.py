@@ -61,3 +61,20 @@ def test_mistakes(value: Any, check_id: str, text: str) -> None:
         with pytest.raises(ImproperlyConfigured) as caught:
             conf.get("THREADS")
     assert str(caught.value) == f"{problem.message} {problem.hint}"
+
+
+def test_the_dict_is_validated_once() -> None:
+    """However often settings are read, each dict is looked through once."""
+
+    class Noting(dict[str, Any]):
+        looked_through = 0
+
+        def items(self) -> Any:
+            self.looked_through += 1
+            return super().items()
+
+    first, second = Noting(THREADS=2), Noting(THREADS=3)
+    for configured in (first, second):
+        with override_settings(WSCONSUMER=configured):
+            assert {conf.get("THREADS") for _ in range(5)} == {configured["THREADS"]}
+            assert configured.looked_through == 1

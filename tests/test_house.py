@@ -33,6 +33,7 @@ HOUSE = [
     "handshake.handler",
     "handshake.routes",
     "handshake.views",
+    "handshake.origin",
     "handshake.response",
     "handshake.request",
     "groups.api",
@@ -70,7 +71,9 @@ HOUSE = [
     "protocol",
     "log_thread",
     "counters",
+    "escaping",
     "loops",
+    "serving",
     "exceptions",
 ]
 """From the outermost to the innermost: a module imports only what stands below it."""

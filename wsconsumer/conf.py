@@ -1,8 +1,8 @@
 """
-The ``WSCONSUMER`` settings dict: every key, its default and what it may be, read at use.
+The ``WSCONSUMER`` settings dict: every key, its default and its allowed values, read at use.
 
-A mistake is told twice, in the same words: by a system check, and by ``ImproperlyConfigured`` where
-the setting is first used.
+A mistake is reported in the same words by a system check and by ``ImproperlyConfigured`` where the
+setting is first used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class Setting(NamedTuple):
-    """One key of ``WSCONSUMER``: its default, a test for values and the test in words."""
+    """One key of ``WSCONSUMER``: its default, a test for values, and that test in words."""
 
     default: Any
     is_valid: Callable[[Any], bool]
@@ -24,7 +24,7 @@ class Setting(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with the settings; ``id`` is that of the system check."""
+    """A mistake in the settings; ``id`` is that of the system check."""
 
     id: str
     message: str
@@ -90,17 +90,30 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 }
 
 
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+# The dict that was found to be right: it is validated once, however often it is read.
+_validated: Mapping[str, Any] = _NOTHING
+
+
 def get(name: str) -> Any:
     """Return a setting or its default; raise ``ImproperlyConfigured`` if the dict is wrong."""
-    for problem in problems():
-        raise ImproperlyConfigured(f"{problem.message} {problem.hint}")
-    configured: Mapping[str, Any] = getattr(settings, "WSCONSUMER", {})
+    configured: Mapping[str, Any] = getattr(settings, "WSCONSUMER", _NOTHING)
+    if configured is not _validated:
+        _validate(configured)
     return configured.get(name, SETTINGS[name].default)
 
 
+def _validate(configured: Mapping[str, Any]) -> None:
+    global _validated  # a cache of one
+    for problem in problems():
+        raise ImproperlyConfigured(f"{problem.message} {problem.hint}")
+    _validated = configured
+
+
 def problems() -> Iterator[Problem]:
-    """Yield what is wrong with ``WSCONSUMER``."""
-    configured = getattr(settings, "WSCONSUMER", {})
+    """Yield the mistakes in ``WSCONSUMER``."""
+    configured = getattr(settings, "WSCONSUMER", _NOTHING)
     if not isinstance(configured, Mapping):
         yield Problem(
             "wsconsumer.E001",

@@ -17,8 +17,7 @@ from .groups.envelope import encode_json
 from .handshake.views import ConsumerView
 from .hooks import check_hooks
 from .limits import Limits, check_limits
-from .protocol import ACCEPT_HEADERS, CloseCode, ConnectionState, RawHeaders
-from .servers import adapt
+from .protocol import CloseCode, ConnectionState, RawHeaders
 from .session import Session
 
 if TYPE_CHECKING:
@@ -232,8 +231,6 @@ class WebsocketConsumer(Limits, ConsumerView):
         self, scope: Scope, receive: Receive, send: Send, accept_headers: Sequence[Header] = ()
     ) -> Coroutine[Any, Any, None]:
         """Return the coroutine that serves one connection."""
-        scope, receive, send = adapt(scope, receive, send)
-        accept_headers = scope.get(ACCEPT_HEADERS, ())
         overrides = type(self).group_message is not WebsocketConsumer.group_message
         return self._wsconsumer.serve(
             self, self, scope, receive, send, accept_headers=accept_headers, hears_groups=overrides

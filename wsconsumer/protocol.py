@@ -23,9 +23,6 @@ Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
 RawHeaders: TypeAlias = Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]
 
-ACCEPT_HEADERS: Final = "wsconsumer.accept_headers"
-"""The key in ``scope`` under which the handshake leaves headers that go out with ``accept``."""
-
 MAX_REASON_BYTES: Final = 123
 """A control frame holds 125 bytes (RFC 6455 section 5.5), two of which are the close code."""
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 from django.db import connections
@@ -22,7 +22,8 @@ from django.db.backends.signals import connection_created
 from . import conf
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from contextvars import Token
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -40,6 +41,9 @@ class Lane(ThreadPoolExecutor):
         super().__init__(max_workers=1, thread_name_prefix=f"wsconsumer-lane-{number}")
         self.pinned = 0
         self.pending = 0
+        # One context for all connections of the lane: to asgiref it is only the way to the thread.
+        self.context = ThreadSensitiveContext(executor=self)
+        SyncToAsync.context_to_thread_executor[self.context] = self
         self._lock = threading.Lock()
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -122,29 +126,40 @@ def close_lanes() -> None:
         lanes.cache_clear()
 
 
-@asynccontextmanager
-async def lane() -> AsyncIterator[None]:
-    """
-    Run a connection's sync code in a lane.
+class Pin(NamedTuple):
+    """A connection in its lane."""
 
-    Where a caller has already said which thread that code belongs to (a thread that waits in
-    ``async_to_sync``, as under Django's ``TestCase``, or a ``ThreadSensitiveContext``) it has the
-    last word: there the connection shares the caller's thread and its open transaction.
+    lanes: Lanes
+    lane: Lane
+    token: Token[ThreadSensitiveContext]
+
+
+def pin() -> Pin | None:
+    """
+    Let the sync code of the current task, and of tasks that it starts, run in a lane.
+
+    Where a caller has already decided which thread that code belongs to (a thread that waits in
+    ``async_to_sync``, as under Django's ``TestCase``, or a ``ThreadSensitiveContext``), nothing
+    changes: the connection shares the caller's thread and its open transaction.
     """
     if is_decided():
-        yield
-        return
+        return None
     pool = lanes()
-    executor = pool.take()
-    try:
-        async with ThreadSensitiveContext(executor=executor):
-            yield
-    finally:
-        pool.give_back(executor)
+    lane = pool.take()
+    return Pin(pool, lane, SyncToAsync.thread_sensitive_context.set(lane.context))
+
+
+def unpin(pinned: Pin | None) -> None:
+    """Take a connection out of its lane."""
+    if pinned is not None:
+        # A coroutine that is thrown away ends in another context, which has nothing to restore.
+        with suppress(ValueError):
+            SyncToAsync.thread_sensitive_context.reset(pinned.token)
+        pinned.lanes.give_back(pinned.lane)
 
 
 def is_decided() -> bool:
-    """Tell whether a caller has said in which thread sync code belongs."""
+    """Return whether a caller has decided in which thread sync code runs."""
     return (
         getattr(AsyncToSync.executors, "current", None) is not None
         or SyncToAsync.thread_sensitive_context.get(None) is not None

@@ -12,6 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from tests.fakes import until
+from wsconsumer import serving
 from wsconsumer.groups import memory
 from wsconsumer.groups.budget import BACKLOG
 from wsconsumer.groups.memory import MemoryBackend
@@ -33,7 +34,7 @@ class TestMemoryBackend(BackendContract):
 @pytest.fixture(autouse=True)
 def _nobody_serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let this process be one that serves nobody and has said nothing about it yet."""
-    monkeypatch.setattr(memory, "_serving", threading.Event())
+    monkeypatch.setattr(serving, "_serving", threading.Event())
     memory._explain_alone.cache_clear()  # noqa: SLF001
     yield
     memory._explain_alone.cache_clear()  # noqa: SLF001
@@ -102,7 +103,7 @@ async def test_one_loop_reaches_another() -> None:
 
 def test_a_loop_that_is_closed_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
     """A loop that ended without ``aclose()`` is no longer published to, and nobody is told."""
-    memory.serves_here()
+    serving.note_serving()
     server = serve(close=False)
     idle = MemoryBackend("", "loops", {})
     idle.publish_sync("g", b"body")
@@ -126,7 +127,7 @@ def test_a_process_that_serves_nobody_is_told_once(caplog: pytest.LogCaptureFixt
 
 def test_a_process_that_serves_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
     """Where websockets are served, a broadcast while nobody is there is right."""
-    memory.serves_here()
+    serving.note_serving()
     MemoryBackend("", "loops", {}).publish_sync("g", b"body")
     assert caplog.messages == []
 

@@ -159,11 +159,25 @@ async def test_not_found_is_quiet(address: str, caplog: pytest.LogCaptureFixture
 
 
 @bare
-async def test_a_query_string_that_is_no_utf8(caplog: pytest.LogCaptureFixture) -> None:
-    """Bytes that are no text are a 400, not a traceback."""
-    start, _ = await run(WebsocketDispatcher(), query_string=b"\xff", **DENIAL)
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"query_string": b"\xff"}, "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff"),
+        # What this raises depends on the version of Django.
+        ({"headers": [(b"content-type", b"a/b; x*=nosuch'en'%41")]}, ""),
+    ],
+    ids=["query_string", "content-type"],
+)
+async def test_a_request_that_django_can_not_parse(
+    more: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a 400 and one line in the log, not a traceback."""
+    start, _ = await run(WebsocketDispatcher(), path="/ws/\n", **more, **DENIAL)
     assert start["status"] == 400
-    assert caplog.records[0].exc_info is None
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith(f"Refused a websocket on /ws/\\n with 400: {reason}")
+    assert record.exc_info is None
 
 
 @bare

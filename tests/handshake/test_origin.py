@@ -1,4 +1,4 @@
-"""``handshake/handler.py``: Host and Origin."""
+"""``handshake/origin.py``: Host and Origin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.origins import ORIGIN_SETTINGS, ORIGINS
 from wsconsumer import WebsocketConsumer
 from wsconsumer.counters import counters
 from wsconsumer.handshake.dispatcher import WebsocketDispatcher
-from wsconsumer.handshake.handler import Origin
+from wsconsumer.handshake.origin import Origin
 
 pytestmark = pytest.mark.urls("tests.handshake.telling")
 
@@ -58,7 +58,7 @@ async def test_several_origins(caplog: pytest.LogCaptureFixture) -> None:
     """Two Origin headers are refused, even when both are good."""
     lines = [*headers(origin="http://example.com"), (b"origin", b"http://example.com")]
     assert (await denied(headers=lines)).status == 403
-    assert "expected one Origin, got [b'http://example.com', b'http://example.com']" in caplog.text
+    assert "expected one Origin, got 2: http://example.com, http://example.com." in caplog.text
 
 
 @override_settings(WSCONSUMER={"ALLOWED_ORIGINS": ["*"]}, MIDDLEWARE=[])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+from ..serving import is_serving
 from .base import Backend
 from .budget import PATIENCE, is_backlog
 
@@ -28,9 +29,6 @@ logger = logging.getLogger("wsconsumer.groups")
 
 _lock = threading.Lock()
 _started: dict[MemoryBackend, None] = {}
-
-# Whether this process serves websockets, so that a broadcast is right here even if nobody is there.
-_serving = threading.Event()
 
 
 class MemoryBackend(Backend):
@@ -73,7 +71,7 @@ class MemoryBackend(Backend):
 
     def publish_sync(self, group: str, body: bytes) -> None:
         peers = self._peers()
-        if not peers and not _serving.is_set():
+        if not peers and not is_serving():
             _explain_alone()
         slow = {delivery for backend in peers if (delivery := backend.hand_over(group, body))}
         if wait(slow, PATIENCE).not_done:
@@ -137,11 +135,6 @@ def _forget_closed() -> None:
     for backend in tuple(_started):
         if backend.loop.is_closed():
             del _started[backend]
-
-
-def serves_here() -> None:
-    """Note that this process serves websockets."""
-    _serving.set()
 
 
 @cache

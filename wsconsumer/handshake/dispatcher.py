@@ -6,11 +6,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ..connection.connection import Connection
-from ..groups.memory import serves_here
-from ..protocol import ACCEPT_HEADERS
+from ..escaping import escape
 from ..servers import adapt
-from ..threads import lane
-from .handler import Answer, Handshake
+from ..serving import note_serving
+from ..threads import pin, unpin
+from .handler import Denial, Handshake
 from .request import WebsocketRequest
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from ..protocol import Receive, Scope, Send
+    from .handler import Upgrade
 
 logger = logging.getLogger("wsconsumer.handshake")
 
@@ -28,13 +29,15 @@ class WebsocketDispatcher:
 
     ``urlconf``: the dotted path of a URLconf or the module itself, a list of URL patterns, or
     ``None`` for ``request.urlconf``, ``WSCONSUMER["URLCONF"]``, ``ROOT_URLCONF``, in this order.
-    Make it after ``django.setup()``; like Django's own handler it loads the middleware at once.
+    Create it after ``django.setup()``; like Django's own handler it loads the middleware at once.
     """
 
     def __init__(self, urlconf: str | ModuleType | Sequence[Any] | None = None) -> None:
         self._handshake = Handshake(urlconf)
-        serves_here()
+        note_serving()
 
+    # The only coroutine of the handshake that goes on while a websocket is open: each level costs
+    # every message something.
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
             raise ValueError(
@@ -42,20 +45,32 @@ class WebsocketDispatcher:
                 "Route by scope['type'], as wsconsumer.asgi.get_asgi_application() does."
             )
         scope, receive, send = adapt(scope, receive, send)
-        async with lane():
-            answer = await self._answer(scope)
-            if answer.application is not None:
-                served = {**scope, ACCEPT_HEADERS: answer.headers}
-                await answer.application(served, receive, send)
-                return
-        connection = Connection("WebsocketDispatcher", scope, receive, send)
-        if await connection.receive_connect():
-            await connection.deny(answer.status, answer.headers, answer.body)
+        pinned = pin()
+        try:
+            outcome = await self._answer(scope)
+            if isinstance(outcome, Denial):
+                await _deny(outcome, scope, receive, send)
+            else:
+                await outcome.application(scope, receive, send, outcome.accept_headers)
+        finally:
+            unpin(pinned)
 
-    async def _answer(self, scope: Scope) -> Answer:
+    async def _answer(self, scope: Scope) -> Upgrade | Denial:
         try:
             request = WebsocketRequest(scope)
-        except UnicodeDecodeError:
-            logger.warning("Refused a websocket with 400: its query string is not UTF-8.")
-            return Answer(None, 400, (), b"")
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client has caused it
+            logger.warning(
+                "Refused a websocket on %s with 400: %s: %s",
+                escape(scope.get("path", "")),
+                type(error).__name__,
+                escape(error),
+                extra={"status_code": 400},
+            )
+            return Denial(400)
         return await self._handshake(request)
+
+
+async def _deny(denial: Denial, scope: Scope, receive: Receive, send: Send) -> None:
+    connection = Connection("WebsocketDispatcher", scope, receive, send)
+    if await connection.receive_connect():
+        await connection.deny(denial.status, denial.headers, denial.body)

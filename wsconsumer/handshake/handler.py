@@ -3,17 +3,15 @@ The opening handshake: Host, Origin, one pass through the project's ``MIDDLEWARE
 
 A websocket is a request first. ``Handshake.__call__`` answers it as Django would answer a GET, with
 the same middleware, decorators and signals, but loaded in sync mode and run in one hop to a thread:
-a tenth of the cost of Django's own async chain. Read it first, then ``check_origin``.
+a tenth of the cost of Django's own async chain. Read it first.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.core import signals
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import get_script_prefix
@@ -29,32 +27,40 @@ from django.urls import (
 )
 from django.urls.resolvers import RegexPattern
 from django.utils.functional import LazyObject, cached_property
-from django.utils.http import is_same_domain
 
 from .. import conf
 from ..counters import counters
+from ..escaping import escape
+from . import origin
 from .response import UpgradeResponse
 from .views import websocket_application
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from types import ModuleType
 
     from django.http.response import HttpResponseBase
 
-    from ..protocol import Application, Header
+    from ..protocol import Header
     from .request import WebsocketRequest
+    from .response import UpgradedApplication
 
 logger = logging.getLogger("wsconsumer.handshake")
 
 
-class Answer(NamedTuple):
-    """What the handshake came to: an application to serve the websocket, or a denial response."""
+class Upgrade(NamedTuple):
+    """The request becomes a websocket; ``accept_headers`` go out with the 101 response."""
 
-    application: Application | None
+    application: UpgradedApplication
+    accept_headers: Sequence[Header]
+
+
+class Denial(NamedTuple):
+    """The request gets an HTTP response, and no websocket."""
+
     status: int
-    headers: Sequence[Header]
-    body: bytes
+    headers: Sequence[Header] = ()
+    body: bytes = b""
 
 
 class Handshake(BaseHandler):
@@ -68,27 +74,26 @@ class Handshake(BaseHandler):
         super().__init__()
         self._urlconf = urlconf
         self.load_middleware(is_async=False)
-        self._answer_in_lane = sync_to_async(self._answer)
+        self._answer_in_thread = sync_to_async(self._answer)
 
-    async def __call__(self, request: WebsocketRequest) -> Answer:
+    async def __call__(self, request: WebsocketRequest) -> Upgrade | Denial:
         """Answer a request for a websocket."""
-        refusal = check_host(request) or check_origin(request)
-        if refusal is not None:
-            return refusal
+        denial = check_host(request) or check_origin(request)
+        if denial is not None:
+            return denial
         set_script_prefix(get_script_prefix(request.scope))
-        answer = await self._answer_in_lane(request)
+        outcome = await self._answer_in_thread(request)
         if hasattr(request, "urlconf"):
-            # The end of the request has reset it, but reverse() in the consumer wants it.
+            # The end of the request has reset it, but reverse() in the consumer needs it.
             set_urlconf(request.urlconf)
-        return answer
+        return outcome
 
-    def _answer(self, request: WebsocketRequest) -> Answer:
+    def _answer(self, request: WebsocketRequest) -> Upgrade | Denial:
         signals.request_started.send(sender=type(self), scope=request.scope)
         response = self.get_response(request)
         try:
             if isinstance(response, UpgradeResponse):
-                _load_user(request)
-                return Answer(response.application, 101, _cookies(response), b"")
+                return Upgrade(response.application, _cookies(response))
             return _denial(response)
         finally:
             response.close()
@@ -96,13 +101,16 @@ class Handshake(BaseHandler):
     def _get_response(self, request: HttpRequest) -> HttpResponseBase:
         try:
             response: HttpResponseBase = super()._get_response(request)  # type: ignore[misc]  # not in the stubs
-            return response
         except Resolver404:
-            # Not Http404's way: no technical page to render, and no handler404 to run.
+            # Unlike for Http404, there is no technical page to render and no handler404 to run.
             return HttpResponseNotFound()
+        if isinstance(response, UpgradeResponse):
+            # In here, so that a database that is away is an error like any other of the view.
+            _load_user(request)
+        return response
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        """Find the view as Django does; one that is no consumer's is as good as none."""
+        """Find the view as Django does; a view that serves no websockets counts as not found."""
         match = self._get_resolver(request).resolve(request.path_info)
         if websocket_application(match.func) is None:
             raise Resolver404({"path": request.path_info})
@@ -123,8 +131,8 @@ class Handshake(BaseHandler):
         return URLResolver(RegexPattern(r"^/"), self._urlconf)
 
 
-def _load_user(request: WebsocketRequest) -> None:
-    """Load a lazy user while the database is at hand: ``consumer.user`` is read in async code."""
+def _load_user(request: HttpRequest) -> None:
+    """Load a lazy user in this thread, since async code may not: it asks the database."""
     user = getattr(request, "user", None)
     if isinstance(user, LazyObject):
         bool(user)
@@ -137,118 +145,42 @@ def _cookies(response: HttpResponseBase) -> list[Header]:
     ]
 
 
-def _denial(response: HttpResponseBase) -> Answer:
+def _denial(response: HttpResponseBase) -> Denial:
     headers = [
         (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()
     ]
-    # The page of a server error may tell the exception's text, and nobody looks at it here.
+    # The page of a server error may contain the exception's text, and nobody looks at it here.
     body = b"" if response.status_code >= 500 else b"".join(response)
     headers = [header for header in headers if header[0] != b"content-length"]
     headers += [(b"content-length", b"%d" % len(body)), *_cookies(response)]
-    return Answer(None, response.status_code, headers, body)
+    return Denial(response.status_code, headers, body)
 
 
-def check_host(request: WebsocketRequest) -> Answer | None:
-    """Refuse a request whose host is not in ``ALLOWED_HOSTS``, like Django refuses a page."""
+def check_host(request: WebsocketRequest) -> Denial | None:
+    """Refuse a request whose host is not in ``ALLOWED_HOSTS``, as Django refuses a page."""
     try:
         request.get_host()
     except DisallowedHost as error:
         counters["host_refused"] += 1
-        return _refuse(request, 400, str(error))
+        return _refuse(request, 400, escape(error))
     return None
 
 
-_ORIGIN: Final = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
-)
-_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
-
-
-class Origin(NamedTuple):
-    """A web origin (RFC 6454): scheme, host and port, the default port spelt out."""
-
-    scheme: str
-    host: str
-    port: str
-
-    @classmethod
-    def parse(cls, text: str) -> Origin | None:
-        """Return the origin that ``text`` names, in any case; ``None`` if it names none."""
-        match = _ORIGIN.fullmatch(text.lower())
-        if match is None:
-            return None
-        scheme, host, port = match["scheme"], match["host"], match["port"]
-        return cls(scheme, host, port or _DEFAULT_PORTS.get(scheme, ""))
-
-    def matches(self, pattern: str) -> bool:
-        """
-        Tell whether an entry of a setting covers this origin.
-
-        ``https://*.example.com`` covers whole labels, as in ``CSRF_TRUSTED_ORIGINS``: the domain
-        and all below it, never ``evil-example.com``.
-        """
-        scheme, _, rest = pattern.lower().partition("://")
-        wanted = Origin.parse(f"{scheme}://{rest.removeprefix('*.')}")
-        if wanted is None or (wanted.scheme, wanted.port) != (self.scheme, self.port):
-            return False
-        pattern = f".{wanted.host}" if rest.startswith("*.") else wanted.host
-        return bool(is_same_domain(self.host, pattern))
-
-
-def check_origin(request: WebsocketRequest) -> Answer | None:
-    """
-    Refuse a page of another site: browsers let any page open a websocket, with our cookies.
-
-    Allowed: no ``Origin`` at all (not a browser), the request's own host and port, and what
-    ``CSRF_TRUSTED_ORIGINS`` and ``WSCONSUMER["ALLOWED_ORIGINS"]`` name. See RFC 6455 section 10.2.
-    """
-    values = [value for name, value in request.scope.get("headers", ()) if name == b"origin"]
-    if not values:
-        return None
-    reason = _origin_problem(request, values)
-    if reason is None:
+def check_origin(request: WebsocketRequest) -> Denial | None:
+    """Refuse a page of another site that no setting trusts."""
+    problem = origin.find_problem(request)
+    if problem is None:
         return None
     counters["origin_refused"] += 1
-    return _refuse(request, 403, reason)
+    return _refuse(request, 403, problem)
 
 
-def _origin_problem(request: WebsocketRequest, values: list[bytes]) -> str | None:
-    if len(values) > 1:
-        return f"expected one Origin, got {values!r}"
-    origin = Origin.parse(values[0].decode("latin-1"))
-    if origin is None:
-        return f"the Origin {values[0]!r} is not scheme://host:port"
-    if _is_own(request, origin) or _is_trusted(origin):
-        return None
-    return (
-        f"the Origin {values[0].decode()!r} is neither this host, {request.get_host()!r}, nor in "
-        'CSRF_TRUSTED_ORIGINS or WSCONSUMER["ALLOWED_ORIGINS"]'
-    )
-
-
-def _is_own(request: WebsocketRequest, origin: Origin) -> bool:
-    """
-    Compare with the host that the client asked for.
-
-    A request known to be secure wants a secure page. One that looks insecure may come through a
-    proxy that ends TLS, so there the page's own scheme says what the default port is.
-    """
-    if origin.scheme not in _DEFAULT_PORTS or (request.is_secure() and origin.scheme != "https"):
-        return False
-    return Origin.parse(f"{origin.scheme}://{request.get_host()}") == origin
-
-
-def _is_trusted(origin: Origin) -> bool:
-    patterns: Iterable[str] = (*settings.CSRF_TRUSTED_ORIGINS, *conf.get("ALLOWED_ORIGINS"))
-    return any(pattern == "*" or origin.matches(pattern) for pattern in patterns)
-
-
-def _refuse(request: WebsocketRequest, status: int, reason: str) -> Answer:
+def _refuse(request: WebsocketRequest, status: int, reason: str) -> Denial:
     logger.warning(
         "Refused a websocket on %s with %d: %s.",
-        request.path,
+        escape(request.path),
         status,
         reason.rstrip("."),
         extra={"request": request, "status_code": status},
     )
-    return Answer(None, status, (), b"")
+    return Denial(status)

@@ -1,8 +1,6 @@
 """
-The opening handshake as a Django request: a GET that everything which reads an ``HttpRequest``
-(middleware, decorators, auth, sessions, your own code) can work with.
-
-It stands above the consumer, so that ``as_asgi()`` can make one from a bare scope.
+The opening handshake as a Django request: a GET for middleware, decorators, auth, sessions, and
+whatever else reads an ``HttpRequest``.
 """
 
 from __future__ import annotations
@@ -22,10 +20,10 @@ class WebsocketRequest(ASGIRequest):
     """
     The GET that asks for a websocket (RFC 6455 section 4.1), made from an ASGI ``websocket`` scope.
 
-    ``scheme`` is ``http`` for ``ws`` and ``https`` for ``wss``, so ``is_secure()`` and
-    ``build_absolute_uri()`` mean what they mean on a page. ``user`` and ``session`` are taken from
-    the scope if an outer application put them there. Raises ``UnicodeDecodeError`` for a query
-    string that is not UTF-8.
+    ``scheme`` is ``http`` for ``ws`` and ``https`` for ``wss``, so that ``is_secure()`` and
+    ``build_absolute_uri()`` work as on a page. ``user`` and ``session`` come from the scope if an
+    outer application has put them there. Raises various exceptions for requests that Django can't
+    parse, such as ``UnicodeDecodeError`` for a query string that is not UTF-8.
     """
 
     def __init__(self, scope: Scope) -> None:

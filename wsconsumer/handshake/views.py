@@ -13,16 +13,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 
 from ..hooks import check_initkwargs
-from ..protocol import ACCEPT_HEADERS
+from ..servers import adapt
 from .request import WebsocketRequest
 from .response import UpgradeRequired, UpgradeResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from django.http import HttpRequest, HttpResponse
 
-    from ..protocol import Application, Event, Receive, Scope, Send
+    from ..protocol import Application, Event, Header, Receive, Scope, Send
 
 
 C = TypeVar("C", bound="ConsumerView")
@@ -62,19 +62,20 @@ def asgi_view(application: Application) -> View:
             if hasattr(request, name):
                 more[name] = getattr(request, name)
 
-        async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
-            await application({**scope, **more}, receive, _with_headers(scope, send))
+        def mounted(
+            scope: Scope, receive: Receive, send: Send, accept_headers: Sequence[Header] = ()
+        ) -> Awaitable[None]:
+            if accept_headers:
+                send = _with_headers(send, accept_headers)
+            return application({**scope, **more}, receive, send)
 
         return UpgradeResponse(mounted)
 
     return mark(view, application)
 
 
-def _with_headers(scope: Scope, send: Send) -> Send:
-    """Let the cookies of the handshake go out with an accept that does not know of them."""
-    headers = scope.get(ACCEPT_HEADERS)
-    if not headers:
-        return send
+def _with_headers(send: Send, headers: Sequence[Header]) -> Send:
+    """Add headers of the handshake to the accept of an application that does not know them."""
 
     async def send_with_headers(event: Event) -> None:
         if event["type"] == "websocket.accept":
@@ -85,7 +86,7 @@ def _with_headers(scope: Scope, send: Send) -> Send:
 
 
 class ConsumerView:
-    """What makes a class of consumers mappable."""
+    """The part of a consumer class that ``urls.py`` and ASGI see."""
 
     request: HttpRequest
     args: tuple[Any, ...]
@@ -96,7 +97,7 @@ class ConsumerView:
             setattr(self, name, value)
 
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        """Take what the URL pattern found; override, with ``super()``, to prepare attributes."""
+        """Keep what the URL pattern found. Override, calling ``super()``, to prepare attributes."""
         self.request = request
         self.args = args
         self.kwargs = kwargs
@@ -106,8 +107,8 @@ class ConsumerView:
         """
         Return a Django view for ``urls.py``; it can be decorated like any other.
 
-        ``initkwargs`` set attributes that the class already has, else ``TypeError``. Called for a
-        websocket the view returns a 101 response that carries the consumer; plain HTTP gets
+        ``initkwargs`` set attributes that the class already has; others are a ``TypeError``. For a
+        websocket the view returns a 101 response that carries the consumer, for plain HTTP
         426 Upgrade Required (RFC 9110 section 15.5.22).
         """
         check_initkwargs(cls, "as_view", initkwargs)
@@ -125,10 +126,12 @@ class ConsumerView:
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Callable[[Any, Any, Any], Coroutine[Any, Any, None]]:
         """
-        Return a plain ASGI 3 application: for tests, and for whatever else speaks ASGI.
+        Return a plain ASGI 3 application, for tests and for other ASGI routers.
 
-        ``args`` and ``kwargs`` are those of ``scope["url_route"]``, ``user`` and ``session`` those
-        of the scope, where an outer application put them there.
+        There is no handshake: neither Host nor Origin is checked, no ``MIDDLEWARE`` and no
+        decorator runs, and sync code runs in asgiref's threads, not in a lane. ``args`` and
+        ``kwargs`` come from ``scope["url_route"]``, ``user`` and ``session`` from the scope, if an
+        outer application has put them there.
         """
         check_initkwargs(cls, "as_asgi", initkwargs)
 
@@ -143,12 +146,14 @@ class ConsumerView:
             consumer = make_consumer(
                 cls, initkwargs, request, route.get("args", ()), route.get("kwargs", {})
             )
-            await consumer(scope, receive, send)
+            await consumer(*adapt(scope, receive, send))
 
         application.consumer_class = cls  # type: ignore[attr-defined]  # for the system check
         return application
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+    def __call__(
+        self, scope: Scope, receive: Receive, send: Send, accept_headers: Sequence[Header] = ()
+    ) -> Coroutine[Any, Any, None]:
         """Return the coroutine that serves one connection."""
         raise NotImplementedError
 
