@@ -12,11 +12,15 @@ import pytest
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import path
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from tests.fakes import ACCEPT, CONNECT, Wire, close, disconnect, run, scope
-from wsconsumer import WebsocketConsumer, asgi
-from wsconsumer.asgi import RunningApplications, get_asgi_application
+from wsconsumer import WebsocketConsumer
+from wsconsumer.asgi import WebsocketDispatcher, get_asgi_application, lifespan
 from wsconsumer.connection import connection
+from wsconsumer.handshake import dispatcher, running
+from wsconsumer.handshake.running import running_websockets
 
 if TYPE_CHECKING:
     from wsconsumer.protocol import Application
@@ -96,7 +100,7 @@ def _empty_log() -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nothing that is not there at once."""
-    monkeypatch.setattr(asgi, "GRACE", 0)
+    monkeypatch.setattr(running, "GRACE", 0)
     monkeypatch.setattr(connection, "STOP_TIMEOUT", 0)
 
 
@@ -116,6 +120,12 @@ class Served:
         served = cls(application, **more)
         await served.wire.until_sent(1)
         return served
+
+
+def serving(consumer: type[WebsocketConsumer]) -> Application:
+    """Return an application that serves a consumer and keeps count of its websockets."""
+    with override_settings(MIDDLEWARE=[]):
+        return WebsocketDispatcher([path("", consumer.as_view())])
 
 
 async def turns(count: int = 20) -> None:
@@ -141,9 +151,9 @@ async def test_shutdown_ends_what_runs() -> None:
 
 async def test_shutdown_lets_what_ends_by_itself() -> None:
     """A websocket whose disconnect event is on its way is not cancelled."""
-    websockets = RunningApplications(Recorder.as_asgi())
+    websockets = serving(Recorder)
     served = await Served.begin(websockets)
-    ending = asyncio.create_task(websockets.end())
+    ending = asyncio.create_task(running_websockets().end())
     await turns()
     served.wire.put(disconnect(1001, "away"))
     await ending
@@ -152,20 +162,9 @@ async def test_shutdown_lets_what_ends_by_itself() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_shutdown_leaves_other_applications_alone() -> None:
-    """Each application ends its own websockets, and has nothing to wait for without any."""
-    served = await Served.begin(RunningApplications(Recorder.as_asgi()))
-    await RunningApplications(Recorder.as_asgi()).end()
-    await turns()
-    assert Recorder.log == []
-    served.wire.put(disconnect())
-    await served.task
-
-
-@pytest.mark.usefixtures("impatient")
 async def test_shutdown_leaves_a_task_alone_that_has_served() -> None:
     """Once its websocket has ended, what a server's task goes on to do is none of our business."""
-    websockets = RunningApplications(Recorder.as_asgi())
+    websockets = serving(Recorder)
     wire = Wire(CONNECT, disconnect())
     served = asyncio.Event()
 
@@ -177,7 +176,7 @@ async def test_shutdown_leaves_a_task_alone_that_has_served() -> None:
 
     task = asyncio.create_task(serve())
     await served.wait()
-    await websockets.end()
+    await running_websockets().end()
     Recorder.go_on.set()
     assert await task == "done"
 
@@ -186,13 +185,13 @@ async def test_shutdown_leaves_a_task_alone_that_has_served() -> None:
 @pytest.mark.parametrize("ended_by", ["client", "shutdown"])
 async def test_a_task_that_has_ended_is_forgotten(ended_by: str) -> None:
     """Nothing keeps the task of a connection that is over."""
-    websockets = RunningApplications(Recorder.as_asgi())
+    websockets = serving(Recorder)
     served = await Served.begin(websockets)
     if ended_by == "client":
         served.wire.put(disconnect())
         await served.task
     else:
-        await websockets.end()
+        await running_websockets().end()
     task = weakref.ref(served.task)
     del served
     await turns()
@@ -203,7 +202,7 @@ async def test_a_task_that_has_ended_is_forgotten(ended_by: str) -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_shutdown_leaves_other_event_loops_alone() -> None:
     """The websockets of another thread's event loop are that loop's own to end."""
-    websockets = RunningApplications(Recorder.as_asgi())
+    websockets = serving(Recorder)
     began, ended = threading.Event(), threading.Event()
 
     async def elsewhere() -> None:
@@ -215,7 +214,7 @@ async def test_shutdown_leaves_other_event_loops_alone() -> None:
 
     thread = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
     await asyncio.to_thread(began.wait)
-    await websockets.end()
+    await running_websockets().end()
     assert Recorder.log == []
     ended.set()
     await thread
@@ -225,11 +224,11 @@ async def test_shutdown_leaves_other_event_loops_alone() -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_shutdown_cancels_nobody_twice() -> None:
     """What the server has cancelled already is waited for, its disconnect() not interrupted."""
-    websockets = RunningApplications(Lingering.as_asgi())
+    websockets = serving(Lingering)
     served = await Served.begin(websockets)
     served.task.cancel()
     await turns()
-    ending = asyncio.create_task(websockets.end())
+    ending = asyncio.create_task(running_websockets().end())
     await turns()
     Recorder.go_on.set()
     await ending
@@ -240,9 +239,9 @@ async def test_shutdown_cancels_nobody_twice() -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_a_server_that_cancels_too() -> None:
     """A cancellation that is not ours alone goes on to the server."""
-    websockets = RunningApplications(Lingering.as_asgi())
+    websockets = serving(Lingering)
     served = await Served.begin(websockets)
-    ending = asyncio.create_task(websockets.end())
+    ending = asyncio.create_task(running_websockets().end())
     while not Recorder.log:
         await turns()
     served.task.cancel()
@@ -256,10 +255,10 @@ async def test_shutdown_is_bounded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A disconnect() that does not end is left behind, and the log says so."""
-    monkeypatch.setattr(asgi, "SHUTDOWN_TIMEOUT", 0)
-    websockets = RunningApplications(Lingering.as_asgi())
+    monkeypatch.setattr(running, "SHUTDOWN_TIMEOUT", 0)
+    websockets = serving(Lingering)
     served = await Served.begin(websockets)
-    await websockets.end()
+    await running_websockets().end()
     assert caplog.messages == ["1 websockets did not end before the server."]
     Recorder.go_on.set()
     await served.task
@@ -268,10 +267,38 @@ async def test_shutdown_is_bounded(
 
 async def test_a_task_that_cannot_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A websocket without a task of its own is served all the same."""
-    monkeypatch.setattr(asgi, "current_task", lambda: None)
-    websockets = RunningApplications(Recorder.as_asgi())
+    monkeypatch.setattr(dispatcher, "current_task", lambda: None)
+    websockets = serving(Recorder)
     served = await Served.begin(websockets)
-    await websockets.end()
+    await running_websockets().end()
     served.wire.put(disconnect())
     await served.task
     assert Recorder.log == [(1001, "")]
+
+
+# In another framework
+
+
+@here
+@pytest.mark.usefixtures("impatient")
+async def test_mounted_in_starlette() -> None:
+    """``Starlette(lifespan=lifespan)`` ends the websockets of what is mounted."""
+    outer = Starlette(routes=[Mount("/in", get_asgi_application())], lifespan=lifespan)
+    events = asyncio.Queue[dict[str, Any]]()
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    outer_lifespan = asyncio.create_task(outer({"type": "lifespan", "state": {}}, events.get, send))
+    served = await Served.begin(outer, path="/in/recorder/", root_path="")
+    events.put_nowait({"type": "lifespan.startup"})
+    events.put_nowait({"type": "lifespan.shutdown"})
+    await outer_lifespan
+    assert [message["type"] for message in sent] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+    assert Recorder.log == [(1012, "")]
+    assert served.wire.sent[-1] == close(1012)
+    await served.task

@@ -30,6 +30,7 @@ HOUSE = [
     "spawned",
     "reporting",
     "handshake.dispatcher",
+    "handshake.running",
     "handshake.handler",
     "handshake.routes",
     "handshake.views",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 from ..connection.connection import Connection
 from ..escaping import escape
-from ..servers import adapt
+from ..servers import adapt, current_task
 from ..serving import note_serving
 from ..threads import pin, unpin
 from .handler import Denial, Handshake
 from .request import WebsocketRequest
+from .running import running_websockets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,15 +47,22 @@ class WebsocketDispatcher:
                 "Route by scope['type'], as wsconsumer.asgi.get_asgi_application() does."
             )
         scope, receive, send = adapt(scope, receive, send)
-        pinned = pin()
+        running, task, pinned = running_websockets(), current_task(), pin()
+        if task is not None:
+            running.add(task)
         try:
             outcome = await self._answer(scope)
             if isinstance(outcome, Denial):
                 await _deny(outcome, scope, receive, send)
             else:
                 await outcome.application(scope, receive, send, outcome.accept_headers)
+        except asyncio.CancelledError:
+            if task is None or not running.take_back(task):
+                raise
         finally:
             unpin(pinned)
+            if task is not None:
+                running.discard(task)
 
     async def _answer(self, scope: Scope) -> Upgrade | Denial:
         try:

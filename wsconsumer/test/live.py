@@ -15,14 +15,15 @@ from concurrent.futures import wait
 from contextlib import contextmanager, nullcontext
 from contextvars import Context
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.apps import apps
 from django.db import connections
 from django.test import TransactionTestCase, modify_settings
 from django.utils.functional import classproperty
 
-from ..asgi import RunningApplications, get_asgi_application
+from ..asgi import get_asgi_application
+from ..handshake.running import RunningWebsockets
 from ..threads import close_lanes
 from .database import PATIENCE, Assistant
 
@@ -84,7 +85,7 @@ class LiveServer:
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
-        self._application = RunningApplications(self._serve)
+        self._application = Running(self._serve)
         self._project = get_live_application()
         self._port = daphne().listen(host, port, self._application)
         # As with Django's live server, a database in memory is used through the test's connections.
@@ -169,7 +170,7 @@ class Daphne:
         atexit.register(thread.join, PATIENCE)
         atexit.register(_reactor().callFromThread, _reactor().stop)
 
-    def listen(self, host: str, port: int, application: RunningApplications) -> Port:
+    def listen(self, host: str, port: int, application: Running) -> Port:
         """Serve an application on another port; the last one that came serves all of them."""
         self._application = application
         return Port(host, port, self._server.http_factory, application)
@@ -178,12 +179,33 @@ class Daphne:
         await self._application(scope, receive, send)
 
 
+class Running:
+    """An application whose requests and websockets can all be ended."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._running = RunningWebsockets()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._running.add(task)
+        try:
+            await self._application(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._running.take_back(task):
+                raise
+        finally:
+            self._running.discard(task)
+
+    async def end(self) -> None:
+        """End what runs, within bounds."""
+        await self._running.end()
+
+
 class Port:
     """A port of daphne's, and the connections that came through it."""
 
-    def __init__(
-        self, host: str, port: int, factory: Any, application: RunningApplications
-    ) -> None:
+    def __init__(self, host: str, port: int, factory: Any, application: Running) -> None:
         from twisted.protocols import policies
 
         known: Any = policies  # without types
