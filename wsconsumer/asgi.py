@@ -14,7 +14,7 @@ from .handshake.dispatcher import WebsocketDispatcher
 from .handshake.running import running_websockets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from .protocol import Application, Receive, Scope, Send
 
@@ -23,23 +23,28 @@ __all__ = ["WebsocketDispatcher", "get_asgi_application", "lifespan"]
 
 def get_asgi_application() -> Application:
     """Return the ASGI application of the project; the twin of ``django.core.asgi``'s."""
-    http: Any = get_http_application()
-    websockets = WebsocketDispatcher()
+    return ProjectApplication(get_http_application())
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+
+class ProjectApplication(WebsocketDispatcher):
+    """HTTP, websockets and lifespan; a dispatcher itself, since each level costs every message."""
+
+    def __init__(self, http: Any) -> None:
+        super().__init__()
+        self._http = http
+
+    def serve_other(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """Serve HTTP with Django, and answer the lifespan."""
         match scope["type"]:
-            case "websocket":
-                await websockets(scope, receive, send)
             case "http":
-                await http(scope, receive, send)
+                coroutine: Coroutine[Any, Any, None] = self._http(scope, receive, send)
+                return coroutine
             case "lifespan":
-                await _answer_lifespan(receive, send)
+                return _answer_lifespan(receive, send)
             case other:
                 raise ValueError(
                     f"Expected the scope type http, websocket or lifespan, got {other!r}."
                 )
-
-    return application
 
 
 async def _answer_lifespan(receive: Receive, send: Send) -> None:

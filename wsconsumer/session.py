@@ -121,7 +121,7 @@ class Session:
         self._consumer = consumer
         self._limits = limits
         self._hears_groups = hears_groups
-        self._spawned = SpawnedTasks(owner)
+        self._spawned: SpawnedTasks | None = None
         self._closed_by: Event | None = None
         self._deadline: float | None = None
         self._is_ending = False
@@ -299,7 +299,8 @@ class Session:
         if self._dropped:
             log_dropped(connection.owner, self._dropped)
         try:
-            await self._spawned.end()
+            if self._spawned is not None:
+                await self._spawned.end()
             if self.member is not None:
                 await self.member.stop()
         finally:
@@ -368,6 +369,8 @@ class Session:
         except InvalidState:
             coroutine.close()
             raise
+        if self._spawned is None:
+            self._spawned = SpawnedTasks(owner)
         return self._spawned.start(self._guard(coroutine), coroutine)
 
     async def _guard(self, coroutine: Coroutine[Any, Any, Any]) -> None:

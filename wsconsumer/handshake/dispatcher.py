@@ -16,7 +16,7 @@ from .request import WebsocketRequest
 from .running import running_websockets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from types import ModuleType
 
     from ..protocol import Receive, Scope, Send
@@ -42,10 +42,8 @@ class WebsocketDispatcher:
     # every message something.
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket":
-            raise ValueError(
-                f"WebsocketDispatcher serves websocket connections, got {scope['type']!r}. "
-                "Route by scope['type'], as wsconsumer.asgi.get_asgi_application() does."
-            )
+            await self.serve_other(scope, receive, send)
+            return
         scope, receive, send = adapt(scope, receive, send)
         running, task, pinned = running_websockets(), current_task(), pin()
         if task is not None:
@@ -55,7 +53,9 @@ class WebsocketDispatcher:
             if isinstance(outcome, Denial):
                 await _deny(outcome, scope, receive, send)
             else:
-                await outcome.application(scope, receive, send, outcome.accept_headers)
+                serving = outcome.application(scope, receive, send, outcome.accept_headers)
+                del outcome  # nothing is kept for hours that nobody needs
+                await serving
         except asyncio.CancelledError:
             if task is None or not running.take_back(task):
                 raise
@@ -63,6 +63,13 @@ class WebsocketDispatcher:
             unpin(pinned)
             if task is not None:
                 running.discard(task)
+
+    def serve_other(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """Override to serve what is no websocket."""
+        raise ValueError(
+            f"{type(self).__name__} serves websocket connections, got {scope['type']!r}. "
+            "Route by scope['type'], as wsconsumer.asgi.get_asgi_application() does."
+        )
 
     async def _answer(self, scope: Scope) -> Upgrade | Denial:
         try:

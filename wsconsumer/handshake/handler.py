@@ -25,6 +25,9 @@ from django.urls import (
     set_script_prefix,
     set_urlconf,
 )
+from django.urls import (
+    get_script_prefix as current_script_prefix,
+)
 from django.urls.resolvers import RegexPattern
 from django.utils.functional import LazyObject, cached_property
 
@@ -81,7 +84,10 @@ class Handshake(BaseHandler):
         denial = check_host(request) or check_origin(request)
         if denial is not None:
             return denial
-        set_script_prefix(get_script_prefix(request.scope))
+        prefix = get_script_prefix(request.scope)
+        if prefix != current_script_prefix():
+            # Setting it copies what the context holds, for as long as the websocket is open.
+            set_script_prefix(prefix)
         outcome = await self._answer_in_thread(request)
         if hasattr(request, "urlconf"):
             # The end of the request has reset it, but reverse() in the consumer needs it.
@@ -138,11 +144,11 @@ def _load_user(request: HttpRequest) -> None:
         bool(user)
 
 
-def _cookies(response: HttpResponseBase) -> list[Header]:
-    return [
+def _cookies(response: HttpResponseBase) -> tuple[Header, ...]:
+    return tuple(
         (b"set-cookie", cookie.OutputString().encode("ascii"))
         for cookie in response.cookies.values()
-    ]
+    )
 
 
 def _denial(response: HttpResponseBase) -> Denial:

@@ -6,6 +6,7 @@ whatever else reads an ``HttpRequest``.
 from __future__ import annotations
 
 from io import BytesIO
+from sys import intern
 from typing import TYPE_CHECKING, Final
 
 from django.core.handlers.asgi import ASGIRequest
@@ -28,6 +29,8 @@ class WebsocketRequest(ASGIRequest):
 
     def __init__(self, scope: Scope) -> None:
         super().__init__({"path": "/", **scope, "method": "GET"}, BytesIO())
+        # The names are the same for every client, and stay for as long as the websocket is open.
+        self.META = {intern(name): value for name, value in self.META.items()}
         self.scope = scope
         for name in ("user", "session"):
             if name in scope:
