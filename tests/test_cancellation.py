@@ -12,7 +12,6 @@ from wsconsumer.cancellation import (
     Cause,
     consists_of,
     contains,
-    is_abandoned,
     is_cancelled,
     is_current,
 )
@@ -102,10 +101,12 @@ async def test_which_task_runs() -> None:
     assert task is not None
     assert is_current(id(task))
     assert not is_cancelled()
+    cancellations = Cancellations(task)
+    for other in (None, id(task)):
+        assert not cancellations.is_abandoned(GeneratorExit(), other)
+        assert await asyncio.to_thread(cancellations.is_abandoned, GeneratorExit(), other)
+        assert not await asyncio.to_thread(cancellations.is_abandoned, ValueError(), other)
     assert not await asyncio.to_thread(is_current, id(task))
-    assert not is_abandoned(GeneratorExit(), id(task))
-    assert await asyncio.to_thread(is_abandoned, GeneratorExit(), id(task))
-    assert not await asyncio.to_thread(is_abandoned, ValueError(), id(task))
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,21 @@ class Cancellations:
         self._count = 0
         self._others = 0  # requests that were counted before ours
 
+    def is_current(self) -> bool:
+        """Return whether the task is the one that runs."""
+        return self._task is not None and is_current(id(self._task))
+
+    def is_abandoned(self, error: BaseException, task: int | None = None) -> bool:
+        """
+        Return whether the coroutine of a hook is being thrown away.
+
+        Python then raises ``GeneratorExit`` in it, and nothing can be awaited any more. A hook that
+        raises one of its own does so while its task runs; ``task`` is the ``id()`` of another one.
+        """
+        if not isinstance(error, GeneratorExit):
+            return False
+        return not (self.is_current() if task is None else is_current(task))
+
     def release(self) -> None:
         """Let go of the task, which has ended: its exception may lead back to us."""
         self._task = None
@@ -61,7 +76,7 @@ class Cancellations:
     def judge(self, error: BaseException) -> Cause:
         """Return the cause of what came up to us; a cancellation of ours is taken back by it."""
         task = self._task
-        if task is None or not is_current(id(task)):
+        if task is None or not self.is_current():
             return Cause.SERVER if is_cancelled() else Cause.STRAY
         others = self._others
         ours = self.take_back()
@@ -103,16 +118,6 @@ def is_current(task: int) -> bool:
         return id(asyncio.current_task()) == task
     except RuntimeError:  # no event loop is running
         return False
-
-
-def is_abandoned(error: BaseException, task: int) -> bool:
-    """
-    Return whether a coroutine of the task with this ``id()`` is being thrown away.
-
-    Python then raises ``GeneratorExit`` in it, and nothing can be awaited any more. A hook that
-    raises one of its own does so while the task runs.
-    """
-    return isinstance(error, GeneratorExit) and not is_current(task)
 
 
 def consists_of(error: BaseException, kind: type[BaseException]) -> bool:

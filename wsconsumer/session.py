@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
-from .cancellation import Cancellations, Cause, consists_of, contains, is_abandoned, is_current
+from .cancellation import Cancellations, Cause, consists_of, contains
 from .connection.connection import STOP_TIMEOUT, Connection
 from .connection.monitor import monitor
 from .exceptions import ConnectionClosed, InvalidState
@@ -86,7 +86,6 @@ class Session:
         "_loop",
         "_monitor",
         "_spawned",
-        "_task",
         "connection",
         "handling",
         "member",
@@ -166,7 +165,6 @@ class Session:
 
     def _begin(self) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._task = id(task)
         self._loop = task.get_loop()
         self._cancellations = Cancellations(task)
         self._monitor = monitor()
@@ -198,7 +196,7 @@ class Session:
         The log and error trackers are told, the client never is. ``task`` is the ``id()`` of the
         task that the hook runs in, if that is not the session's.
         """
-        if contains(error, KeyboardInterrupt) or is_abandoned(error, task or self._task):
+        if contains(error, KeyboardInterrupt) or self._cancellations.is_abandoned(error, task):
             return False
         cause = self._cancellations.judge(error)
         if consists_of(error, asyncio.CancelledError) and cause is not Cause.STRAY:
@@ -327,13 +325,13 @@ class Session:
     def refuse_send(self) -> None:
         """Raise the error for a ``send()`` on a connection that is not open."""
         # In disconnect() there is nobody to hear it, and what comes after it must still run.
-        if not (self._is_ending and self.connection.accepted and is_current(self._task)):
+        if not (self._is_ending and self.connection.accepted and self._cancellations.is_current()):
             raise self.connection.refusal(Action.SEND)
 
     async def close(self, code: int, reason: str) -> None:
         """Close the connection, and note if the hook that runs does so itself."""
         self.connection.check_loop("close()")
-        if is_current(self._task) and self.connection.state is _OPEN:
+        if self._cancellations.is_current() and self.connection.state is _OPEN:
             self._closed_by = self.handling
         await self.connection.close(code, reason)
 

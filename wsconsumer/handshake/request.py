@@ -14,6 +14,16 @@ from django.core.handlers.asgi import ASGIRequest
 if TYPE_CHECKING:
     from ..protocol import Scope
 
+
+class NoBody(BytesIO):
+    """The body of every GET; it is shared, so closing it does nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+_NO_BODY: Final = NoBody()
+
 _HTTP_SCHEMES: Final = {"ws": "http", "wss": "https"}
 
 
@@ -28,7 +38,7 @@ class WebsocketRequest(ASGIRequest):
     """
 
     def __init__(self, scope: Scope) -> None:
-        super().__init__({"path": "/", **scope, "method": "GET"}, BytesIO())
+        super().__init__({"path": "/", **scope, "method": "GET"}, _NO_BODY)
         # The names are the same for every client, and stay for as long as the websocket is open.
         self.META = {intern(name): value for name, value in self.META.items()}
         self.scope = scope
