@@ -2,10 +2,10 @@
 Whose cancellation is it? Asked and answered here, for the task that serves a connection.
 
 A ``CancelledError`` says that a task was cancelled, but not by whom. asyncio counts the requests
-(``Task.cancelling()``); whoever made one takes it back (``Task.uncancel()``) when it has done its
-work. ``Cancellations`` remembers those that are ours: what is counted beyond them is the server's,
-and an error while nothing is counted came out of something else that had been cancelled.
-``Cause`` is the table of answers.
+(``Task.cancelling()``); the code that made one takes it back (``Task.uncancel()``) when it is done.
+``Cancellations`` remembers those that are ours: any others are the server's, and an error while
+nothing is counted came out of something else that had been cancelled. ``Cause`` is the table of
+answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 class Cause(enum.Enum):
     """Why a hook, or the wait for the next event, was cancelled."""
 
-    SERVER = "the server is stopping, or whoever runs the application wants it to end"
+    SERVER = "the server is stopping, or the code that runs the application wants it to end"
     CLIENT_LEFT = "the client has left while a hook was running for it"
     OVERDUE = "a hook did not end in time after its own close()"
     CLOSE_UNANSWERED = "the server did not report the end of a connection that we closed"
@@ -112,7 +112,7 @@ def is_current(task: int) -> bool:
     """
     Return whether the task with this ``id()`` is the one that runs.
 
-    By its id, because whoever keeps a task also keeps its exception, and every frame in that.
+    By its id: a reference to a task also keeps its exception alive, and every frame in that.
     """
     try:
         return id(asyncio.current_task()) == task

@@ -1,7 +1,7 @@
 """
 ``WebsocketConsumer``: hooks to override, verbs to call, facts to read, and nothing else.
 
-The class belongs to whoever subclasses it. All that is ours in an instance is one slot,
+The class belongs to its user. In an instance, only one slot is ours,
 ``_wsconsumer``, with the session that runs it: read ``session.py`` for what happens when.
 """
 

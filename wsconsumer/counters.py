@@ -1,5 +1,5 @@
 """
-What did not go as hoped, counted by name for this process: ``counters["origin_refused"]``.
+Failure counters of this process, by name: ``counters["origin_refused"]``.
 
 Every name that can occur is in ``COUNTERS``; each is counted where its log line is written.
 """

@@ -164,7 +164,7 @@ def make_record(
     error: BaseException | None,
     extra: Mapping[str, Any] | None,
 ) -> logging.LogRecord:
-    """Return the record of a call of ``log()``, or of whoever calls this at the same depth."""
+    """Return the record for a call of ``log()``, or of another caller at the same depth."""
     path, line, function, stack = source.findCaller(stacklevel=3)
     exc_info = None if error is None else (type(error), error, error.__traceback__)
     return source.makeRecord(

@@ -1,8 +1,8 @@
 """
 What waits for one slow connection: a queue bounded in bytes, and the task that drains it.
 
-The task exists only while something waits. A message that is broadcast costs a connection nothing
-of this as long as its server takes messages at once. Read ``Member.deliver`` for who puts in.
+The task exists only while something waits: while the server takes messages at once, a broadcast
+costs nothing of this. See ``Member.deliver`` for what is put in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STOP_TIMEOUT: Final = 5.0
 """Seconds that a ``group_message()`` has to end, once it is cancelled."""
 
 OVERHEAD: Final = 100
-"""Bytes that each message counts besides its own: what it costs to let it wait."""
+"""Bytes that a waiting message costs besides its payload."""
 
 
 class Entry(NamedTuple):
@@ -127,7 +127,7 @@ class Outbox:
         """
         Let something wait for its turn, whatever the limit; return a future for when it was sent.
 
-        ``None`` is sent to nobody, and only waits for all that is before it.
+        ``None`` is not sent; it only waits for everything before it.
         """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._append(Entry(item, 0, waiter))
@@ -183,7 +183,7 @@ class Outbox:
             self._log(logging.INFO, "%s: %d broadcasts were not sent, it closes.", lost)
 
     async def stop(self, error: Exception) -> None:
-        """Break off what is being sent, likewise. Nothing may be put in afterwards."""
+        """Cancel what is being sent, too. Nothing may be put in afterwards."""
         self._stopped = error
         if self._task is not None:
             self._task.cancel()
@@ -204,7 +204,7 @@ class Outbox:
 
     def is_stuck(self, now: float) -> bool:
         """
-        Tell whether the same message has been in the making for longer than ``send_timeout``.
+        Return whether one message has been pending for longer than ``send_timeout``.
 
         To be asked now and then; ``now`` in seconds.
         """

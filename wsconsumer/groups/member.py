@@ -1,9 +1,9 @@
 """
 A connection as a group sees it: ``deliver()`` takes each broadcast, never waits and never raises.
 
-A server that takes a message at once is done with it at once. One that lets us wait is left with
-that one message, and what comes meanwhile goes to the outbox. Before the connection is accepted all
-of it does. Read ``Member.follow`` first: how ``deliver`` changes with the connection's state.
+A server that takes a message at once needs nothing else. If it makes us wait, that one message
+stays pending, and later ones go to the outbox; before the connection is accepted all of them do.
+Read ``Member.follow`` first: how ``deliver`` changes with the connection's state.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Message(Protocol):
 
 class Member:
     """
-    A connection that has joined groups; made at its first join.
+    A connection that has joined groups; created at its first join.
 
-    ``listener`` takes the broadcasts in the client's stead, one after the other, if there is one.
+    ``listener``, if any, takes the broadcasts instead of the client, one after the other.
     ``groups`` are the names of those it is in, ``sender_id`` names it in all processes.
     ``deliver`` takes a broadcast; it returns true, and has not taken it, if there is no room and
     waiting may help.
@@ -100,7 +100,7 @@ class Member:
         connection.attach(self)
 
     def follow(self, state: ConnectionState) -> None:
-        """Let broadcasts take the way that the connection's state has for them."""
+        """Choose how broadcasts are delivered in this state of the connection."""
         if state is _CONNECTING:
             self._outbox.hold()
             self.deliver = self._queue
@@ -114,7 +114,7 @@ class Member:
             self._outbox.release()
 
     def _on_idle(self) -> None:
-        """Nothing waits (any more): the next message goes the shortest way."""
+        """Nothing waits (any more): deliver the next message directly."""
         self._is_waited_for = True
         if self.connection.state is not _OPEN:
             return
@@ -122,7 +122,7 @@ class Member:
         self.connection.undivert()
 
     def _deliver_now(self, message: Message) -> bool:
-        """Begin to send; most servers are done with it at once, without a task of its own."""
+        """Begin to send; most servers complete it at once, so it needs no task."""
         sending = self._begin(message.event)
         try:
             waits_for = sending.send(None)
@@ -184,7 +184,7 @@ class Member:
         )
 
     def _go_behind(self) -> None:
-        """Let what comes from now on go behind what waits, the consumer's own messages too."""
+        """Queue later messages behind those that wait, the consumer's own too."""
         self.deliver = self._queue
         if self._listener is None:
             self.connection.divert(self._send_behind)
@@ -193,7 +193,7 @@ class Member:
         await self._outbox.put_and_wait(event)
 
     async def flush(self) -> None:
-        """Return when all is sent that waits now; a listener's own task can't wait for itself."""
+        """Return when everything that waits now is sent; a listener can't wait for itself."""
         if self._listener is None and self._outbox.is_busy:
             await self._outbox.put_and_wait(None)
 
@@ -233,7 +233,7 @@ class Member:
 
 
 def _ignore(message: Message) -> bool:
-    """Take a broadcast that the connection will not see: it is closing or closed."""
+    """Ignore a broadcast: the connection is closing or closed."""
     return False
 
 

@@ -1,8 +1,8 @@
 """
 The websockets that run in an event loop, and their end when the server stops.
 
-Most servers end a lifespan when its websockets are gone. Granian does so while they run, and stops
-the event loop as soon as that is answered, under whoever still has a ``disconnect()`` to run.
+Most servers shut the lifespan down when the websockets are gone. Granian does so while they run,
+and stops the event loop at the answer, before their ``disconnect()`` hooks could finish.
 """
 
 from __future__ import annotations

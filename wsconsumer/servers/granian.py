@@ -52,7 +52,7 @@ class GranianConnection:
                 event: Event = await self._waiting
             except asyncio.CancelledError:
                 withdrawn, self._withdrawn = self._withdrawn, False
-                # If somebody wants the waiting task itself to end, that counts for more.
+                # A cancellation of the waiting task itself takes precedence.
                 if not withdrawn or is_cancelled():
                     raise
             else:
