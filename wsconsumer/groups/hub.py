@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +89,7 @@ class Hub:
 
     async def publish(self, name: str, data: Any, *, without: Member | None = None) -> None:
         """Broadcast to a group; the member ``without``, if any, does not get it."""
-        sender_id = b"" if without is None else _sender_id(without)
+        sender_id = b"" if without is None else without.identify()
         publication = Publication.of(name, data, sender_id)
         publication.announce()
         if not self.is_started:
@@ -174,9 +173,3 @@ def log_malformed(name: str, error: Exception) -> None:
     """Count and log what came from the engine and can't be read."""
     counters["body_refused"] += 1
     logger.warning("Refused what came for the group %r: %s.", name, error)
-
-
-def _sender_id(member: Member) -> bytes:
-    """Return a name for a member that no other has, in any process."""
-    member.sender_id = member.sender_id or secrets.token_bytes(12)
-    return member.sender_id

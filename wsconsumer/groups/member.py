@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
@@ -98,6 +99,11 @@ class Member:
             on_idle=self._on_idle,
         )
         connection.attach(self)
+
+    def identify(self) -> bytes:
+        """Return the name that no other member has, in any process; made when it is needed."""
+        self.sender_id = self.sender_id or secrets.token_bytes(12)
+        return self.sender_id
 
     def follow(self, state: ConnectionState) -> None:
         """Choose how broadcasts are delivered in this state of the connection."""
