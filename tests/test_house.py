@@ -54,6 +54,8 @@ HOUSE = [
     "groups.memory",
     "groups.budget",
     "groups.loading",
+    "groups.batching",
+    "groups.options",
     "groups.reconnecting",
     "groups.listeners",
     "groups.names",

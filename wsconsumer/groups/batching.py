@@ -1,0 +1,137 @@
+"""
+Publishing from an event loop to an engine: in order, many at once, and bounded in time.
+
+What is published while a batch is on its way goes together in the next one, so a busy process needs
+one round trip for many broadcasts. Nobody waits longer than the timeout, counted from when it was
+published; if a batch fails, so does everything that waits, which would only wait for the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager
+from contextvars import Context
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from ..exceptions import BackendError
+from ..loops import start_task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+T = TypeVar("T")
+
+
+class Waiting(NamedTuple, Generic[T]):
+    """Something that waits to be published, and a future for when the engine has taken it."""
+
+    item: T
+    size: int
+    deadline: float
+    done: asyncio.Future[None]
+
+    def succeed(self) -> None:
+        """The engine has taken it."""
+        if not self.done.done():  # its publisher may have been cancelled
+            self.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """The engine has not taken it."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Batcher(Generic[T]):
+    """
+    Hands batches to ``send``, one after the other; its task exists while something waits.
+
+    A batch is full above ``max_bytes``. ``send`` raises if a batch failed; it may fail single items
+    of it before it returns. ``timeout`` is in seconds.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Waiting[T]]], Awaitable[None]],
+        *,
+        max_bytes: int,
+        timeout: float,
+    ) -> None:
+        self._send = send
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+        self._waiting: deque[Waiting[T]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    async def publish(self, item: T, size: int) -> None:
+        """Return when the engine has taken an item of so many bytes; raise what prevented it."""
+        if self._is_closed:
+            raise ConnectionError("the backend is closed")
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(item, size, loop.time() + self._timeout, loop.create_future())
+        self._waiting.append(waiting)
+        if self._task is None or self._task.done():
+            # It belongs to no connection, so it has the context of none.
+            self._task = start_task(self._send_all(), Context())
+        await waiting.done
+
+    async def aclose(self) -> None:
+        """Fail everything that waits, and take nothing any more."""
+        self._is_closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _send_all(self) -> None:
+        batch: list[Waiting[T]] = []
+        reason: Exception = ConnectionError("the backend was closed")
+        try:
+            while batch := self._next_batch():
+                async with answering_until(batch[0].deadline):
+                    await self._send(batch)
+                for waiting in batch:
+                    waiting.succeed()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the publishers are told
+            reason = error
+        finally:
+            for waiting in (*batch, *self._waiting):
+                waiting.fail(reason)
+            self._waiting.clear()
+
+    def _next_batch(self) -> list[Waiting[T]]:
+        batch: list[Waiting[T]] = []
+        size = 0
+        while self._waiting and size < self._max_bytes:
+            waiting = self._waiting.popleft()
+            if not waiting.done.done():
+                batch.append(waiting)
+                size += waiting.size
+        return batch
+
+
+@asynccontextmanager
+async def answering(seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
+    """Limit a block in time; running out of it raises a ``TimeoutError`` that says so."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield limit
+    except TimeoutError as error:
+        within = "in time" if seconds is None else f"within {seconds:.1f} seconds"
+        raise TimeoutError(f"no answer {within}") from error
+
+
+def answering_until(deadline: float) -> AbstractAsyncContextManager[asyncio.Timeout]:
+    """Do the same until a time of the event loop's clock."""
+    return answering(max(0, deadline - asyncio.get_running_loop().time()))
+
+
+def not_accepted(engine: str, group: str, error: BaseException) -> BackendError:
+    """Return the error for a broadcast that an engine did not take."""
+    reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+    return BackendError(
+        f"{engine} did not accept a broadcast to {group!r}: {reason}. It may not have reached "
+        "anybody. Broadcast again if it still matters; counters['engine_lost'] and the log say "
+        "whether the engine is away."
+    )

@@ -1,0 +1,44 @@
+"""What ``WSCONSUMER["GROUPS"]["OPTIONS"]`` may be, checked in the same words for every backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECONDS = "a number of seconds above 0"
+
+
+def check_options(
+    backend: str, options: Mapping[str, Any], known: Mapping[str, type | str]
+) -> None:
+    """
+    Raise ``ImproperlyConfigured`` for an option that a backend does not know, or a wrong value.
+
+    ``known`` has the type of each option, or ``SECONDS``.
+    """
+    for name, value in options.items():
+        if name not in known:
+            raise ImproperlyConfigured(
+                f"WSCONSUMER['GROUPS']['OPTIONS'] has {name!r}, which the {backend} backend does "
+                f"not know. There are {', '.join(known)}."
+            )
+        expected = known[name]
+        if not (_is_seconds(value) if expected is SECONDS else _is_a(value, expected)):
+            words = expected if isinstance(expected, str) else expected.__name__
+            # Where a type is expected the value may be a password.
+            shown = repr(value) if expected is SECONDS else type(value).__name__
+            raise ImproperlyConfigured(
+                f"WSCONSUMER['GROUPS']['OPTIONS'][{name!r}] expects {words}, got {shown}."
+            )
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    return isinstance(value, kind)
