@@ -45,7 +45,8 @@ FAILURES = {
 LATE = {
     # It decodes a message when all its fragments are there.
     "uvicorn-sansio": {"6.4.1", "6.4.2", "6.4.3", "6.4.4"},
-    # It decodes fragments as they come, and each as a whole.
+    # They decode fragments as they come, and each as a whole.
+    "uvicorn-websockets": {"6.4.3", "6.4.4"},
     "granian": {"6.4.3", "6.4.4"},
 }
 """By server, the cases of failing fast in which it is slow: NON-STRICT, which is allowed."""

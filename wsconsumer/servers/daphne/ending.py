@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from daphne.ws_protocol import WebSocketProtocol
 
+    from ...protocol import Event
+
 CLOSE_TIMEOUT: Final = 10
 """
 Seconds that a client has to take what is buffered, and the close behind it, and to answer.
@@ -38,9 +40,23 @@ def end_in_order(protocol: WebSocketProtocol) -> None:
     def closed(*args: Any) -> None:
         if timer is not None:
             timer.cancel()
+        # Daphne puts the event there without the client's reason.
+        protocol.application_queue = Farewell(protocol.application_queue, protocol)
         on_close(*args)
 
     protocol.dropConnection, protocol.onClose = drop_connection, closed
+
+
+class Farewell:
+    """Stands before the queue of a connection that ends, and adds the reason to its last event."""
+
+    def __init__(self, queue: asyncio.Queue[Event], protocol: WebSocketProtocol) -> None:
+        self._queue = queue
+        self._protocol = protocol
+
+    def put_nowait(self, event: Event) -> None:
+        """Queue the disconnect event."""
+        self._queue.put_nowait({**event, "reason": self._protocol.remoteCloseReason or ""})
 
 
 def explain_limit(protocol: WebSocketProtocol) -> None:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from .fallback import explain_fallback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ...protocol import Event, Receive
 
@@ -36,8 +36,7 @@ class Inflow:
     An ASGI ``receive`` that stops reading from a client that sends more than is taken.
 
     It replaces the protocol's ``onMessage``, which fills the queue behind daphne's ``receive``
-    without looking at its length. If ``receive`` is not what we know, only the close reason is
-    added.
+    without looking at its length. If ``receive`` is not what we know, nothing changes.
     """
 
     def __init__(self, receive: Receive, protocol: WebSocketProtocol) -> None:
@@ -65,14 +64,23 @@ class Inflow:
         if self._is_full:
             self._protocol.transport.resumeProducing()
 
-    async def receive(self) -> Event:
+    def receive(self) -> Awaitable[Event]:
+        """
+        Return daphne's own coroutine: a level of ours would cost every message.
+
+        Only while reading is paused is there something to do behind it.
+        """
+        return self._receive_and_read_on() if self._is_full else self._receive()
+
+    async def _receive_and_read_on(self) -> Event:
+        # What filled the queue may have been taken before it was known to be full.
+        if self._has_room():
+            self._read_on()
         event = await self._receive()
         if self._is_full:
             self._size -= len(event.get("text") or event.get("bytes") or "")
             if self._has_room():
                 self._read_on()
-        if event["type"] == "websocket.disconnect":
-            event["reason"] = self._protocol.remoteCloseReason or ""
         return event
 
     def _on_message(self, payload: bytes, is_binary: bool) -> None:
@@ -115,33 +123,37 @@ class Outflow:
         self._ping: bytes | None = None
         self.is_shut = False
         self._queued = 0
-        self._turn = asyncio.Lock()
-        self._resumed = asyncio.Event()
-        self._resumed.set()
+        # Made at need: an Event is most of what an idle connection would cost here.
+        self._turn: asyncio.Lock | None = None
+        self._resumed: asyncio.Event | None = None
 
     async def passage(self) -> None:
         """Wait for the transport, and for all messages that came before."""
+        self._turn = self._turn or asyncio.Lock()
         self._queued += 1
         try:
             async with self._turn:
-                await self._resumed.wait()
+                if self._resumed is not None:
+                    await self._resumed.wait()
         finally:
             self._queued -= 1
             self._update()
 
     def on_ping(self, payload: bytes) -> None:
         """Answer a ping, or keep it for later."""
-        if self._resumed.is_set():
+        if self._resumed is None:
             self._answer(payload)
         else:
             self._ping = payload
 
     def pauseProducing(self) -> None:  # noqa: N802  # Twisted's name
-        self._resumed.clear()
+        self._resumed = self._resumed or asyncio.Event()
         self._update()
 
     def resumeProducing(self) -> None:  # noqa: N802  # Twisted's name
-        self._resumed.set()
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
         self._update()
         if self._ping is not None:
             ping, self._ping = self._ping, None
@@ -152,7 +164,7 @@ class Outflow:
         self.resumeProducing()
 
     def _update(self) -> None:
-        self.is_shut = self._queued > 0 or not self._resumed.is_set()
+        self.is_shut = self._queued > 0 or self._resumed is not None
 
 
 def join_fragments(protocol: WebSocketProtocol) -> None:
