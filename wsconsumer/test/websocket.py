@@ -17,7 +17,6 @@ from django.apps import apps
 from django.core.signals import got_request_exception
 
 from ..handshake.views import websocket_application
-from ..log_thread import log_thread
 from ..protocol import CloseCode, check_close
 from .clock import advance, turns
 from .database import shared_database
@@ -363,15 +362,13 @@ async def connect(
     )
     scope["wsconsumer.test"] = websocket
     async with shared_database():
-        # What a hook logs or raises is there when the test looks for it.
-        with log_thread().in_place():
-            try:
-                await websocket.start()
-                yield websocket
-            except BaseException:
-                await websocket.stop(quietly=True)
-                raise
-            await websocket.stop(quietly=False)
+        try:
+            await websocket.start()
+            yield websocket
+        except BaseException:
+            await websocket.stop(quietly=True)
+            raise
+        await websocket.stop(quietly=False)
 
 
 def _anonymous() -> Any:

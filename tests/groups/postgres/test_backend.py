@@ -186,12 +186,8 @@ async def test_connections_of_a_process(postgres: Postgres) -> None:
     [
         ("nowhere", {}, r"an alias in DATABASES, got 'nowhere'. There are 'default', 'pg'"),
         ("", {}, r"DATABASES\['default'\] is 'django.db.backends.sqlite3'. Name the alias"),
-        (
-            "pg",
-            {"TIMOUT": 1},
-            r"has 'TIMOUT', which the PostgreSQL .* There are TIMEOUT",
-        ),
-        ("pg", {"TIMEOUT": 0}, r"expects a number of seconds above 0, got 0"),
+        ("pg", {"TIMOUT": 1}, r"has no option 'TIMOUT'. Its OPTIONS .* are 'TIMEOUT'"),
+        ("pg", {"TIMEOUT": 0}, r"must be a number of seconds above 0, got 0. The default is 5"),
         ("pg", {"TIMEOUT": True}, "got True"),
         ("pg", {"TIMEOUT": "5"}, "got '5'"),
         ("pg", {"TIMEOUT": float("nan")}, "got nan"),

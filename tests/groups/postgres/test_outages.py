@@ -45,9 +45,9 @@ async def test_an_outage(end: str, postgres: Postgres, log: Log) -> None:
         try:
             await log.until("is away")
             start = time.monotonic()
-            with pytest.raises(BackendError, match=r"DATABASES\['pg'\].* did not accept"):
+            with pytest.raises(BackendError, match=r"DATABASES\['pg'\].* did not take"):
                 await one.backend.publish("g", b"lost")
-            with pytest.raises(BackendError, match="did not accept a broadcast to 'g'"):
+            with pytest.raises(BackendError, match="did not take a broadcast to 'g'"):
                 await in_thread(lambda: one.backend.publish_sync("g", b"lost"))
             await one.backend.unsubscribe(["g"])
             await one.backend.subscribe(["h"])

@@ -143,7 +143,7 @@ async def test_an_error_outside_a_transaction(postgres: Postgres) -> None:
                 cursor.execute("SELECT pg_backend_pid()")
                 pid = cursor.fetchone()[0]
             terminate(postgres, [pid])
-            with pytest.raises(BackendError, match="did not accept a broadcast to 'g'") as caught:
+            with pytest.raises(BackendError, match="did not take a broadcast to 'g'") as caught:
                 one.backend.publish_sync("g", b"lost")
             assert isinstance(caught.value.__cause__, django.db.OperationalError)
             one.backend.publish_sync("g", b"end")

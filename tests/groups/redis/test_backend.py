@@ -195,7 +195,7 @@ async def test_a_channel_that_the_user_may_not_use(server: Redis, said: Said) ->
     """A prefix that the user has no right to is an outage, with Redis' own words."""
     server.command("ACL", "SETUSER", "few", "reset", "on", ">pw", "&few:*", "+@all")
     async with listening(f"redis://few:pw@127.0.0.1:{server.port}") as one:
-        with pytest.raises(BackendError, match=r"'contract:g': NoPermissionError"):
+        with pytest.raises(BackendError, match=r"'contract:g', but NoPermissionError"):
             await one.backend.publish("g", b"body")
         await one.backend.subscribe(["g"])
         await said.until("is away: NoPermissionError")

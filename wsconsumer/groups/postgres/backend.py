@@ -14,14 +14,14 @@ import logging
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from ...counters import counters
+from ...exceptions import BackendError
 from ..base import Backend
-from ..batching import answering, not_accepted
-from ..options import SECONDS, check_options
 from ..reconnecting import Outage
-from .link import Link, check_alias
+from .link import Link, check_alias, until
 from .payload import Decoder, channel, encode, token
 from .publisher import Publisher
 
@@ -34,11 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsconsumer.groups")
 
-TIMEOUT: Final = 5.0
-"""Seconds that PostgreSQL may take to answer, unless ``OPTIONS`` say otherwise."""
-
-OPTIONS: Final[Mapping[str, type | str]] = {"TIMEOUT": SECONDS}
-"""Each option, and what it may be."""
+OPTIONS: Final = {"TIMEOUT": 5.0}
+"""Each option and its default: seconds that PostgreSQL may take to answer."""
 
 CHECK_EVERY: Final = 15.0
 """Seconds without a notification after which the listening connection is asked whether it lives."""
@@ -58,19 +55,22 @@ class PostgresBackend(Backend):
         super().__init__(location, prefix, options)
         self._alias = location or DEFAULT_DB_ALIAS
         check_alias(self._alias)
-        check_options("PostgreSQL", options, OPTIONS)
-        self._timeout = float(options.get("TIMEOUT", TIMEOUT))
+        self._timeout = _timeout(options)
         self._channel = channel(prefix)
         self._engine = f"PostgreSQL (DATABASES[{self._alias!r}])"
         self._outage = Outage(self._engine)
         self._groups: dict[bytes, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         self._attempted = asyncio.Event()
         self._publisher = Publisher(self._alias, self._channel, self._timeout)
         # Not in the context of the connection that happens to be the first.
-        self._listening = asyncio.create_task(self._listen(), context=Context())
+        self._tasks = [
+            asyncio.create_task(work, context=Context(), name=f"wsconsumer-postgres-{name}")
+            for name, work in (("listen", self._listen()), ("publish", self._publisher.run()))
+        ]
         await self._attempted.wait()
 
     async def subscribe(self, groups: Sequence[str]) -> None:
@@ -84,17 +84,10 @@ class PostgresBackend(Backend):
 
     async def publish(self, group: str, body: bytes) -> None:
         payloads = self._encode(group, body)
-        self._refuse_if_away(group)
-        try:
-            await self._publisher.publish(payloads)
-        except Exception as error:
-            raise not_accepted(self._engine, group, error) from error
-
-    def _refuse_if_away(self, group: str) -> None:
-        """While it is known to be away nobody waits; the supervisor finds out when it is back."""
-        error = self._outage.error
-        if error is not None:
-            raise not_accepted(self._engine, group, error) from error
+        # While it is known to be away nobody waits; the supervisor finds out when it is back.
+        failure = self._outage.error or await self._publisher.publish(payloads)
+        if failure is not None:
+            raise self._not_taken(group, failure) from failure
 
     def publish_sync(self, group: str, body: bytes) -> None:
         """
@@ -106,8 +99,6 @@ class PostgresBackend(Backend):
         """
         payloads = self._encode(group, body)
         connection = connections[self._alias]
-        if not _is_in_transaction(connection):
-            self._refuse_if_away(group)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(PUBLISH, [self._channel, payloads])
@@ -116,39 +107,41 @@ class PostgresBackend(Backend):
                 raise
             # Nobody else may do so in a thread that serves no requests.
             connection.close_if_unusable_or_obsolete()
-            raise not_accepted(self._engine, group, error) from error
+            raise self._not_taken(group, error) from error
 
     async def aclose(self) -> None:
-        self._listening.cancel()
-        await asyncio.wait([self._listening])
-        await self._publisher.aclose()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._groups.clear()
 
     def _encode(self, group: str, body: bytes) -> list[str]:
         try:
             return encode(group, body)
         except ValueError as error:
-            raise not_accepted(self._engine, group, error) from error
+            raise self._not_taken(group, error) from error
+
+    def _not_taken(self, group: str, error: BaseException) -> BackendError:
+        return BackendError(
+            f"{self._engine} did not take a broadcast to {group!r}: {type(error).__name__}: {error}"
+        )
 
     async def _listen(self) -> None:
-        """Supervise the listening connection: open it, and open it again when it is lost."""
-        try:
-            while True:
-                try:
-                    await self._listen_once()
-                except Exception as error:  # noqa: BLE001  # whatever it is, trying again is right
-                    delay = self._outage.failed(error)
-                    self._attempted.set()
-                    await asyncio.sleep(delay)
-        finally:
-            # An event loop may end without aclose(); all that it does then is to cancel us.
-            self._publisher.drop_link()
+        """Supervise the listening connection: make it, and make it again when it is lost."""
+        while True:
+            try:
+                await self._listen_once()
+            except Exception as error:  # noqa: BLE001  # whatever it is, trying again is right
+                delay = self._outage.failed(error)
+                self._attempted.set()
+                await asyncio.sleep(delay)
 
     async def _listen_once(self) -> None:
         """Listen until the connection is lost; that is an exception."""
         link: Link | None = None
+        loop = asyncio.get_running_loop()
         try:
-            async with answering(self._timeout):
+            async with until(loop.time() + self._timeout):
                 link = await Link.open(self._alias)
                 await link.execute(f'LISTEN "{self._channel}"')
                 await self._warn_of_pooler(link)
@@ -161,12 +154,13 @@ class PostgresBackend(Backend):
 
     async def _receive(self, link: Link) -> None:
         decoder = Decoder(self._groups)
+        loop = asyncio.get_running_loop()
         while True:
             try:
                 async with asyncio.timeout(CHECK_EVERY):
                     payloads = await link.notifications()
             except TimeoutError:
-                async with answering(self._timeout):
+                async with until(loop.time() + self._timeout):
                     await link.execute("SELECT 1")
                 continue
             for payload in payloads:
@@ -208,3 +202,19 @@ def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     return connection.in_atomic_block or (
         connection.connection is not None and not connection.autocommit
     )
+
+
+def _timeout(options: Mapping[str, Any]) -> float:
+    unknown = [name for name in options if name not in OPTIONS]
+    if unknown:
+        raise ImproperlyConfigured(
+            f"The postgres backend of groups has no option {unknown[0]!r}. Its OPTIONS in "
+            f"WSCONSUMER['GROUPS'] are {', '.join(map(repr, OPTIONS))}."
+        )
+    timeout = options.get("TIMEOUT", OPTIONS["TIMEOUT"])
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise ImproperlyConfigured(
+            "The option TIMEOUT of the postgres backend of groups must be a number of seconds "
+            f"above 0, got {timeout!r}. The default is {OPTIONS['TIMEOUT']:g}."
+        )
+    return float(timeout)

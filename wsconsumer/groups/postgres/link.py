@@ -9,6 +9,7 @@ A ``Link`` is dropped instead. It belongs to one task, and after an error only `
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 from django.core.exceptions import ImproperlyConfigured
@@ -25,7 +26,7 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from psycopg.pq.abc import PGresult
 
@@ -137,6 +138,17 @@ class Link:
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
         self._pgconn.consume_input()
+
+
+@asynccontextmanager
+async def until(when: float) -> AsyncIterator[None]:
+    """Raise ``TimeoutError`` that says so at this time of the event loop's clock."""
+    start = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(when):
+            yield
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer within {when - start:.1f} seconds") from error
 
 
 def array(texts: Iterable[str]) -> str:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisClusterException, RedisError
 
 from ..base import Backend
-from ..batching import not_accepted
 from .cluster import Cluster
 from .location import Location
-from .node import PLAIN, SHARDED, Node
+from .node import PLAIN, SHARDED, Node, not_taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +51,7 @@ class RedisBackend(Backend):
         self._location = Location.read(location, options)
         super().__init__(self._location.url, prefix, options)
         self._prefix = f"{prefix}:".encode()
-        self._commands = SHARDED if self._location.is_cluster else PLAIN
+        self._words = SHARDED if self._location.is_cluster else PLAIN
         self._engine: Node | Cluster | None = None
 
     async def start(self, deliver: Deliver) -> None:
@@ -79,9 +78,9 @@ class RedisBackend(Backend):
         if self._engine is not None:
             self._engine.refuse_if_away(channel)
         try:
-            self._location.sync_client().execute_command(self._commands.publish, channel, body)
+            self._location.sync_client().execute_command(self._words.publish, channel, body)
         except (RedisError, RedisClusterException, OSError) as error:
-            raise not_accepted(self._location.name, channel.decode(), error) from error
+            raise not_taken(self._location.name, channel, error) from error
 
     async def aclose(self) -> None:
         if self._engine is not None:

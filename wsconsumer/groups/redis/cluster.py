@@ -3,7 +3,7 @@ A Redis Cluster: which server has which channel, and what happens when that chan
 
 Channels are sharded (Redis 7): each belongs to a slot, and each slot to one server. The map of the
 slots is asked for at the start and when a server is lost; a server that no longer has a slot says
-who has. Read ``node.py`` first.
+who has. Read ``redis_node.py`` first.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError
 
 from ...exceptions import BackendError
-from ..batching import answering, not_accepted
 from ..reconnecting import Outage
-from .node import SHARDED, Node
+from .node import SHARDED, Node, answering, not_taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,7 +33,7 @@ MOVES: Final = 5
 
 
 class Cluster:
-    """The servers of a cluster. Create it on the event loop that it serves."""
+    """The servers of a cluster. Make it on the loop that it shall serve."""
 
     def __init__(self, location: Location, take: Take) -> None:
         self._location = location
@@ -84,7 +83,7 @@ class Cluster:
                 self._learn(address, error.__cause__)
         self._find()
         reason = self._outage.error or RedisError(f"no server was found to have slot {slot}")
-        raise not_accepted(self._location.name, channel.decode(), reason) from reason
+        raise not_taken(self._location.name, channel, reason) from reason
 
     def refuse_if_away(self, channel: bytes) -> None:
         """Raise ``BackendError`` while the channel's server is known to be away."""

@@ -24,20 +24,18 @@ from redis.connection import parse_url as sync_parse_url
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from ..options import SECONDS, check_options
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 TIMEOUT: Final = 5
 """Seconds for connecting, and for a reply, unless ``OPTIONS`` say otherwise."""
 
-OPTIONS: Final[Mapping[str, type | str]] = {
+OPTIONS: Final = {
     "CLUSTER": bool,
     "SENTINEL": str,
     "SENTINEL_USERNAME": str,
     "SENTINEL_PASSWORD": str,
-    "TIMEOUT": SECONDS,
+    "TIMEOUT": (int, float),
 }
 """Each option, and what it may be."""
 
@@ -181,7 +179,24 @@ def _tell_ssl(kwargs: dict[str, Any], ssl_class: type) -> dict[str, Any]:
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    check_options("Redis", options, OPTIONS)
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise ImproperlyConfigured(
+                f"WSCONSUMER['GROUPS']['OPTIONS'] has {name!r}, which the Redis backend does not "
+                f"know. There are {', '.join(OPTIONS)}."
+            )
+        expected: Any = OPTIONS[name]
+        if not isinstance(value, expected):
+            raise ImproperlyConfigured(
+                f"WSCONSUMER['GROUPS']['OPTIONS'][{name!r}] expects a "
+                f"{'number' if name == 'TIMEOUT' else expected.__name__}, got a "
+                f"{type(value).__name__}."
+            )
+    if isinstance(options.get("TIMEOUT"), bool) or options.get("TIMEOUT", TIMEOUT) <= 0:
+        raise ImproperlyConfigured(
+            "WSCONSUMER['GROUPS']['OPTIONS']['TIMEOUT'] expects a number of seconds above 0, got "
+            f"{options['TIMEOUT']!r}."
+        )
     if options.get("CLUSTER") and options.get("SENTINEL"):
         raise ImproperlyConfigured(
             "WSCONSUMER['GROUPS']['OPTIONS'] has both CLUSTER and SENTINEL. A cluster looks after "

@@ -11,20 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from redis.exceptions import MovedError, RedisError, ResponseError
 
-from ..batching import Batcher, answering, not_accepted
+from ...exceptions import BackendError
 from ..reconnecting import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 
     from redis.asyncio.connection import AbstractConnection
-
-    from ..batching import Waiting
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -35,7 +33,7 @@ SUBSCRIBE_AT_ONCE: Final = 1_000
 """Channels in one command."""
 
 PIPELINE_BYTES: Final = 1024 * 1024
-"""Bytes of bodies after which no more go into a pipeline."""
+"""Bodies of more than this are not added to: the rest goes in the next pipeline."""
 
 Take: TypeAlias = "Callable[[bytes, bytes], Awaitable[None]]"
 """Takes a channel and a body that came in."""
@@ -72,7 +70,7 @@ class Node:
         name: str,
         pool: Any,
         timeout: float,
-        commands: Commands,
+        words: Commands,
         take: Take,
         moved: Callable[[MovedError], None] | None = None,
         lost: Callable[[], Awaitable[bool]] | None = None,
@@ -82,7 +80,7 @@ class Node:
         self._name = name
         self._pool = pool
         self._timeout = timeout
-        self._commands = commands
+        self._words = words
         self._take = take
         self._moved = moved
         self._lost = lost
@@ -92,7 +90,8 @@ class Node:
         self._is_taking = False
         self._tried = asyncio.Event()
         self._listening = asyncio.create_task(self._listen_always())
-        self._batcher = Batcher(self._publish, max_bytes=PIPELINE_BYTES, timeout=timeout)
+        self._waiting: deque[Publish] = deque()
+        self._publishing: asyncio.Task[None] | None = None
 
     async def tried(self) -> None:
         """Return when it is known whether the server is there."""
@@ -100,9 +99,10 @@ class Node:
 
     async def aclose(self) -> None:
         """End both connections; what waits to be published has failed."""
-        self._listening.cancel()
-        await asyncio.wait([self._listening])
-        await self._batcher.aclose()
+        tasks = [task for task in (self._listening, self._publishing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     # Listening
 
@@ -110,12 +110,12 @@ class Node:
         """Subscribe, and wait for the confirmation if the server is there."""
         new = dict.fromkeys(channels)
         self.channels.update(new)
-        await self._tell(self._commands.subscribe, new, wait=True)
+        await self._tell(self._words.subscribe, new, wait=True)
 
     async def unsubscribe(self, channels: Iterable[bytes]) -> None:
         """End the subscription; what still comes is not taken."""
         ended = [channel for channel in channels if self.channels.pop(channel, True) is None]
-        await self._tell(self._commands.unsubscribe, ended, wait=False)
+        await self._tell(self._words.unsubscribe, ended, wait=False)
 
     async def _tell(self, word: str, channels: Collection[bytes], *, wait: bool) -> None:
         connection = self._connection
@@ -132,7 +132,7 @@ class Node:
     ) -> asyncio.Future[None]:
         """Send a command about channels, if any; return a future for its being answered."""
         names = list(channels)
-        size = self._commands.at_once
+        size = self._words.at_once
         commands: list[tuple[Any, ...]] = [
             (word, *names[at : at + size]) for at in range(0, len(names), size)
         ]
@@ -177,7 +177,7 @@ class Node:
             async with answering(self._timeout):
                 await connection.connect()
             self._connection = connection
-            pong = await self._send(connection, self._commands.subscribe, self.channels)
+            pong = await self._send(connection, self._words.subscribe, self.channels)
             async with answering(None) as limit:
                 beating = asyncio.create_task(self._beat(connection, limit, pong))
                 await self._read(connection)
@@ -192,7 +192,7 @@ class Node:
                 await connection.disconnect()
 
     async def _read(self, connection: AbstractConnection) -> None:
-        message = self._commands.message
+        message = self._words.message
         while True:
             try:
                 reply: Any = await connection.read_response(
@@ -210,9 +210,9 @@ class Node:
                     await self._hand_over(reply[1], reply[2])
             elif reply == b"PONG" or reply[0] == b"pong":
                 self._pings.popleft().set_result(None)
-            elif reply[0] == self._commands.ended and reply[1] in self.channels:
+            elif reply[0] == self._words.ended and reply[1] in self.channels:
                 # Its slot went to another server; the answer to this says to which.
-                await self._send(connection, self._commands.subscribe, [reply[1]])
+                await self._send(connection, self._words.subscribe, [reply[1]])
 
     async def _hand_over(self, channel: bytes, body: bytes) -> None:
         self._is_taking = True
@@ -232,7 +232,7 @@ class Node:
                 self.outage.over()
                 self._tried.set()
                 await asyncio.sleep(PING_EVERY)
-                pong = await self._send(connection, self._commands.subscribe, ())
+                pong = await self._send(connection, self._words.subscribe, ())
         limit.reschedule(0)
 
     async def _is_answered(self, pong: asyncio.Future[None]) -> bool:
@@ -246,35 +246,101 @@ class Node:
     # Publishing
 
     async def publish(self, channel: bytes, body: bytes) -> None:
-        """Publish, in one pipeline with what others publish meanwhile."""
+        """Publish, in one pipeline with all that others publish meanwhile."""
         self.refuse_if_away(channel)
+        publish = Publish(channel, body, asyncio.get_running_loop().create_future())
+        self._waiting.append(publish)
+        if self._publishing is None:
+            self._publishing = asyncio.create_task(self._publish_all())
         try:
-            await self._batcher.publish((channel, body), len(body))
+            await publish.done
         except Exception as error:
-            raise not_accepted(self._name, channel.decode(), error) from error
+            raise not_taken(self._name, channel, error) from error
 
     def refuse_if_away(self, channel: bytes) -> None:
         """Raise ``BackendError`` while the server is known to be away."""
         error = self.outage.error
         if error is not None:
-            raise not_accepted(self._name, channel.decode(), error) from error
+            raise not_taken(self._name, channel, error) from error
 
-    async def _publish(self, batch: Sequence[Waiting[tuple[bytes, bytes]]]) -> None:
+    async def _publish_all(self) -> None:
+        """Publish what waits, a pipeline at a time; if one fails, so does all that waits."""
+        batch: list[Publish] = []
+        reason: Exception = ConnectionResetError("the backend was closed meanwhile")
+        try:
+            while self._waiting:
+                batch = self._next_pipeline()
+                async with answering(self._timeout):
+                    await self._publish(batch)
+        except Exception as error:  # noqa: BLE001  # those who wait are told
+            reason = error
+        finally:
+            self._publishing = None
+            for publish in (*batch, *self._waiting):
+                if not publish.done.done():
+                    publish.done.set_exception(reason)
+            self._waiting.clear()
+
+    def _next_pipeline(self) -> list[Publish]:
+        batch = []
+        size = 0
+        while self._waiting and size < PIPELINE_BYTES:
+            publish = self._waiting.popleft()
+            batch.append(publish)
+            size += len(publish.body)
+        return batch
+
+    async def _publish(self, batch: list[Publish]) -> None:
+        word = self._words.publish
         connection = await self._pool.get_connection()
         try:
-            packed = connection.pack_commands(
-                [(self._commands.publish, *one.item) for one in batch]
-            )
+            packed = connection.pack_commands([(word, one.channel, one.body) for one in batch])
             await connection.send_packed_command(packed, check_health=False)
-            for waiting in batch:
+            for publish in batch:
                 try:
                     await connection.read_response(disable_decoding=True)
                 except ResponseError as error:
-                    waiting.fail(error)
+                    _settle(publish.done, error)
                 else:
-                    waiting.succeed()
+                    _settle(publish.done, None)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
         finally:
             await self._pool.release(connection)
+
+
+class Publish(NamedTuple):
+    """A body that waits to be published, and a future for when it is."""
+
+    channel: bytes
+    body: bytes
+    done: asyncio.Future[None]
+
+
+def not_taken(name: str, channel: bytes, error: BaseException) -> BackendError:
+    """Return the error for a broadcast that Redis did not take."""
+    reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+    return BackendError(
+        f"{name} was expected to take a broadcast on {channel.decode()!r}, but {reason}. It may "
+        "not have reached anybody. Broadcast again when Redis is back, if it still matters."
+    )
+
+
+def _settle(done: asyncio.Future[None], error: Exception | None) -> None:
+    if done.done():
+        return  # whoever published it has been cancelled
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+
+
+@asynccontextmanager
+async def answering(seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
+    """Limit a block in time; running out of it raises an error that says so."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield limit
+    except TimeoutError as error:
+        raise TimeoutError("it did not answer in time") from error
