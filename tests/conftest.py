@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engines import Postgres, drop_lanes
+from tests.engines import Postgres, drop_threads
 from tests.marks import add_markers
+from tests.syncing import database
 from wsconsumer.counters import counters
 from wsconsumer.log_thread import log_thread
 
@@ -43,7 +44,7 @@ def _log_in_place() -> Iterator[None]:
 def _fresh_lanes() -> Iterator[None]:
     """Give each test lanes of its own, and leave no thread and no database connection behind."""
     yield
-    drop_lanes()
+    drop_threads()
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +55,25 @@ def postgres() -> Iterator[Postgres]:
         server = Postgres(Path(directory))
         yield server
         server.stop()
+
+
+@pytest.fixture
+def pg(postgres: Postgres, django_db_blocker: Any) -> Iterator[str]:
+    """Return the alias of a PostgreSQL database."""
+    with django_db_blocker.unblock(), database("pg", postgres.settings) as alias:
+        yield alias
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path, django_db_blocker: Any) -> Iterator[str]:
+    """Return the alias of a sqlite database in a file."""
+    settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}
+    with django_db_blocker.unblock(), database("sqlite", settings) as alias:
+        yield alias
+
+
+@pytest.fixture(params=[pytest.param("sqlite"), pytest.param("pg", id="postgresql")])
+def alias(request: pytest.FixtureRequest) -> str:
+    """Return the alias of a database of each kind."""
+    name: str = request.getfixturevalue(request.param)
+    return name

@@ -127,13 +127,9 @@ class Postgres:
         assert done.returncode == 0, done.stderr.decode()
 
 
-def drop_lanes() -> None:
-    """End the lanes with their threads and database connections; new ones are made at need."""
-    if threads.lanes.cache_info().currsize:
-        for lane in threads.lanes().all:
-            lane.submit(_drop_connections).result()
-            lane.shutdown()
-        threads.lanes.cache_clear()
+def drop_threads() -> None:
+    """End the threads with their database connections; new ones are created when needed."""
+    threads.close_threads(_drop_connections)
 
 
 def _drop_connections() -> None:

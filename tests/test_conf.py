@@ -16,10 +16,12 @@ def test_defaults() -> None:
     assert {name: conf.get(name) for name in conf.SETTINGS} == {
         "ALLOWED_ORIGINS": (),
         "GROUPS": {},
+        "HANDSHAKE_THREADS": 4,
         "MAX_GROUPS": 100,
         "OUTBOX_LIMIT": 1048576,
         "OUTBOX_POLICY": "close",
         "SEND_TIMEOUT": 30.0,
+        "THREAD_CONTEXT": None,
         "THREADS": 8,
         "URLCONF": None,
     }
@@ -36,7 +38,7 @@ MISTAKES = [
     (["THREADS"], "wsconsumer.E001", "WSCONSUMER must be a dict, got ['THREADS']."),
     ({"THREAD": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
     ({"threads": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
-    ({"COLOUR": 1}, "wsconsumer.E002", "There are ALLOWED_ORIGINS, GROUPS, MAX_GROUPS, "),
+    ({"COLOUR": 1}, "wsconsumer.E002", "There are ALLOWED_ORIGINS, GROUPS, HANDSHAKE_THREADS, "),
     ({"THREADS": 0}, "wsconsumer.E003", "must be an int of at least 1, got 0. The default is 8."),
     ({"THREADS": True}, "wsconsumer.E003", "must be an int of at least 1, got True."),
     ({"THREADS": "8"}, "wsconsumer.E003", "must be an int of at least 1, got '8'."),
@@ -46,6 +48,8 @@ MISTAKES = [
     ({"GROUPS": "redis://"}, "wsconsumer.E003", "must be a dict with BACKEND (a dotted path)"),
     ({"GROUPS": {"BACKEN": "x"}}, "wsconsumer.E003", "must be a dict with BACKEND"),
     ({"GROUPS": {"BACKEND": 1}}, "wsconsumer.E003", "must be a dict with BACKEND"),
+    ({"HANDSHAKE_THREADS": 0}, "wsconsumer.E003", "must be an int of at least 1, got 0."),
+    ({"THREAD_CONTEXT": len}, "wsconsumer.E003", "must be None or the dotted path of a function"),
     ({"URLCONF": ""}, "wsconsumer.E003", "must be None or the dotted path of a URLconf module"),
     ({"URLCONF": []}, "wsconsumer.E003", "must be None or the dotted path of a URLconf module"),
 ]

@@ -67,6 +67,7 @@ HOUSE = [
     "connection.outbox",
     "servers",
     "threads",
+    "databases",
     "cancellation",
     "hooks",
     "limits",

@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db import OperationalError, connections
 from django.db.backends.signals import connection_created
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.urls import path
 
-from tests.engines import drop_lanes
-from tests.fakes import ACCEPT, CONNECT, Wire, disconnect, run, scope, sent, text
-from wsconsumer import WebsocketConsumer, threads
+from tests.fakes import ACCEPT, disconnect, run, sent, text
+from tests.syncing import Client, Syncing, clients, query
+from wsconsumer import WebsocketConsumer, databases, threads
 from wsconsumer.connection.connection import Connection
 from wsconsumer.handshake.dispatcher import WebsocketDispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.engines import Postgres
 
@@ -35,51 +33,6 @@ LANES = 4
 def _settings() -> Iterator[None]:
     with override_settings(WSCONSUMER={"THREADS": LANES}, MIDDLEWARE=[]):
         yield
-
-
-class Client:
-    """One connection through the dispatcher."""
-
-    def __init__(self, consumer: type[WebsocketConsumer], **initkwargs: Any) -> None:
-        self.wire = Wire(CONNECT)
-        dispatcher = WebsocketDispatcher([path("ws/", consumer.as_view(**initkwargs))])
-        application = dispatcher(scope(path="/ws/"), self.wire.receive, self.wire.send)
-        self.task = asyncio.create_task(application)
-        self.read = 1
-
-    async def ask(self, data: str) -> str:
-        """Send a text, and return the answer."""
-        self.wire.put(text(data))
-        self.read += 1
-        await self.wire.until_sent(self.read)
-        answer: str = self.wire.sent[self.read - 1]["text"]
-        return answer
-
-
-@asynccontextmanager
-async def clients(
-    number: int, consumer: type[WebsocketConsumer], **initkwargs: Any
-) -> AsyncIterator[list[Client]]:
-    """Open connections, and close them in the end."""
-    opened = [Client(consumer, **initkwargs) for _ in range(number)]
-    for client in opened:
-        await client.wire.until_sent(1)
-    yield opened
-    for client in opened:
-        client.wire.put(disconnect())
-    await asyncio.gather(*(client.task for client in opened))
-
-
-class Syncing(WebsocketConsumer):
-    """Answers with what ``work(data)`` returns, called in the lane."""
-
-    work: Any = staticmethod(lambda data: threading.current_thread().name)
-
-    async def receive(self, data: str | bytes) -> None:
-        if data == "echo":
-            await self.send("echo")
-        else:
-            await self.send(str(await sync_to_async(self.work)(data)))
 
 
 # Which thread
@@ -167,31 +120,6 @@ async def test_blocked_lanes_delay_nobody_else() -> None:
 # The database
 
 
-@pytest.fixture
-def pg(postgres: Postgres, django_db_blocker: Any) -> Iterator[str]:
-    """Return the alias of a PostgreSQL database."""
-    configured = connections.configure_settings({"default": {}, "pg": postgres.settings})
-    connections.settings["pg"] = configured["pg"]
-    with django_db_blocker.unblock():
-        yield "pg"
-        drop_lanes()
-    del connections.settings["pg"]
-
-
-def query(alias: str) -> Callable[[str], str]:
-    """Return what runs SQL on a database and returns the one value, or the error's name."""
-
-    def work(sql: str) -> str:
-        try:
-            with connections[alias].cursor() as cursor:
-                cursor.execute(sql)
-                return str(cursor.fetchone()[0])
-        except OperationalError as error:
-            return type(error).__name__
-
-    return staticmethod(work)
-
-
 async def test_database_connections_are_bounded_by_the_lanes(pg: str) -> None:
     """However many websockets query at once, PostgreSQL sees one connection a lane."""
     count = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
@@ -203,7 +131,7 @@ async def test_database_connections_are_bounded_by_the_lanes(pg: str) -> None:
 
 
 async def test_a_lane_keeps_its_database_connection(pg: str) -> None:
-    """A handshake ends a request, but not the connection that other websockets use."""
+    """The end of a piece of work, or of another connection, is not the end of it."""
     async with clients(LANES, Syncing, work=query(pg)) as opened:
         pids = [await client.ask("SELECT pg_backend_pid()") for client in opened]
         async with clients(LANES, Syncing):
@@ -213,7 +141,7 @@ async def test_a_lane_keeps_its_database_connection(pg: str) -> None:
 
 async def test_a_lane_drops_an_old_connection(pg: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection past its age is replaced before the next piece of work."""
-    monkeypatch.setattr(threads, "MIN_CONNECTION_AGE", 0)
+    monkeypatch.setattr(databases, "MIN_CONNECTION_AGE", 0)
     async with clients(1, Syncing, work=query(pg)) as (client,):
         pid = await client.ask("SELECT pg_backend_pid()")
         assert await client.ask("SELECT pg_backend_pid()") != pid
@@ -259,24 +187,17 @@ async def test_a_restart_of_the_database(pg: str, postgres: Postgres) -> None:
 
 
 @pytest.mark.timeout(60)  # many connections
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-async def test_nothing_is_left_after_a_thousand_connections(
-    engine: str, request: pytest.FixtureRequest, django_db_blocker: Any
-) -> None:
+async def test_nothing_is_left_after_a_thousand_connections(alias: str) -> None:
     """Threads, pins, tasks and connections are as many as before."""
-    alias = "default" if engine == "sqlite" else request.getfixturevalue("pg")
-    with django_db_blocker.unblock():
-        async with clients(LANES, Syncing, work=query(alias)) as opened:
-            for client in opened:
-                await client.ask("SELECT 1")
+    before = None
+    for _ in range(11):
+        async with clients(100, Syncing, work=query(alias)) as opened:
+            await asyncio.gather(*(client.ask("SELECT 1") for client in opened))
+        del opened
         gc.collect()
-        before = threading.active_count(), len(asyncio.all_tasks()), alive()
-        for _ in range(10):
-            async with clients(100, Syncing, work=query(alias)) as opened:
-                await asyncio.gather(*(client.ask("SELECT 1") for client in opened))
-        del client, opened
-        gc.collect()
-        assert (threading.active_count(), len(asyncio.all_tasks()), alive()) == before
+        counted = threading.active_count(), len(asyncio.all_tasks()), alive()
+        before = before or counted
+        assert counted == before
     assert [lane.pinned for lane in threads.lanes().all] == [0] * LANES
 
 

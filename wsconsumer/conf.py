@@ -49,6 +49,10 @@ def _is_seconds(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
+def _is_path(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value != "")
+
+
 _GROUPS_TYPES: Final[Mapping[object, type | tuple[type, ...]]] = {
     "BACKEND": str,
     "LOCATION": (str, list, tuple),
@@ -73,6 +77,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         "a dict with BACKEND (a dotted path), LOCATION, PREFIX (str) and OPTIONS (dict), or some "
         "of these",
     ),
+    "HANDSHAKE_THREADS": Setting(4, _is_count, "an int of at least 1"),
     "MAX_GROUPS": Setting(100, _is_count, "an int of at least 1"),
     "OUTBOX_LIMIT": Setting(1024 * 1024, _is_size, "an int of bytes, 0 or more"),
     "OUTBOX_POLICY": Setting(
@@ -81,12 +86,11 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         '"close", "drop_oldest" or "drop_newest"',
     ),
     "SEND_TIMEOUT": Setting(30.0, _is_seconds, "a number of seconds above 0"),
-    "THREADS": Setting(8, _is_count, "an int of at least 1"),
-    "URLCONF": Setting(
-        None,
-        lambda value: value is None or (isinstance(value, str) and value != ""),
-        "None or the dotted path of a URLconf module",
+    "THREAD_CONTEXT": Setting(
+        None, _is_path, "None or the dotted path of a function that returns a context manager"
     ),
+    "THREADS": Setting(8, _is_count, "an int of at least 1"),
+    "URLCONF": Setting(None, _is_path, "None or the dotted path of a URLconf module"),
 }
 
 

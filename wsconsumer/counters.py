@@ -10,10 +10,12 @@ from typing import Final
 
 COUNTERS: Final = {
     "host_refused": "handshakes refused because ALLOWED_HOSTS has no such host",
+    "handshake_refused": "handshakes refused because too many were waiting for a thread",
     "origin_refused": "handshakes refused because of their Origin",
     "hook_interrupted": "hooks that were cancelled because the client left",
     "message_dropped": "messages that came after the close, so that no hook saw them",
     "hook_failed": "exceptions that came out of a hook or a spawned coroutine",
+    "transaction_left": "transactions that a consumer's sync code had left open",
     "outbox_dropped": "broadcasts that a slow client's outbox had no room for",
     "outbox_closed": "connections that were closed because their client was too slow",
     "body_refused": "bodies from the engine behind the groups that were no broadcasts",

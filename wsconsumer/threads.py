@@ -1,94 +1,171 @@
 """
-The lanes: a few long-lived threads for sync code and the ORM, each connection pinned to one.
+Threads for sync code: handshake threads, and lanes for what consumers do.
 
-Through asgiref's ``ThreadSensitiveContext`` every ``sync_to_async`` and every async ORM call of a
-connection runs in its lane: in order, with database connections that are bounded by the number of
-lanes, and without stopping the connections in other lanes.
+Handshakes run in a few threads of their own, like requests in the workers of a WSGI server, so slow
+work of consumers never delays them. Each connection is then pinned to a lane: one thread in which
+its ``sync_to_async`` and async ORM calls run, in order. No handshake ever runs in a lane, so a lane
+holds nothing that middleware has left behind for somebody else. Threads of both kinds live as long
+as the process, so database connections are bounded. ``databases.py`` looks after those.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
-from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.db import connections
-from django.db.backends.signals import connection_created
+from django.utils.module_loading import import_string
 
-from . import conf
+from . import conf, databases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from contextlib import AbstractContextManager
     from contextvars import Token
 
-    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.http import HttpRequest
 
-MIN_CONNECTION_AGE: Final = 60.0
-"""Seconds for which a lane keeps a database connection at least, if nothing goes wrong."""
+MAX_WAITING: Final = 1000
+"""Handshakes that may wait for a thread; those beyond it are refused at once."""
+
+POOL_TIMEOUT: Final = 1.0
+"""Seconds after which an idle lane gives its connections back to Django's connection pool."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Lane(ThreadPoolExecutor):
-    """One thread, which looks after its database connections before each piece of work."""
+class Client(NamedTuple):
+    """Whose sync code runs: the name of the consumer, and the request of its handshake."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(max_workers=1, thread_name_prefix=f"wsconsumer-lane-{number}")
-        self.pinned = 0
+    name: str
+    request: HttpRequest
+
+
+_client: ContextVar[Client | None] = ContextVar("wsconsumer_client", default=None)
+
+
+class Workers(ThreadPoolExecutor):
+    """Threads that know how much work is waiting for them."""
+
+    def __init__(self, number: int, name: str) -> None:
+        super().__init__(max_workers=number, thread_name_prefix=name)
         self.pending = 0
-        # One context for all connections of the lane: to asgiref it is only the way to the thread.
-        self.context = ThreadSensitiveContext(executor=self)
-        SyncToAsync.context_to_thread_executor[self.context] = self
         self._lock = threading.Lock()
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         with self._lock:
             self.pending += 1
-        future = super().submit(_with_usable_connections, fn, *args, **kwargs)  # type: ignore[arg-type]
-        future.add_done_callback(self._done)
+        try:
+            future = super().submit(self._wrap(fn), *args, **kwargs)
+        except BaseException:
+            self._count_done()
+            raise
+        future.add_done_callback(self._count_done)
         return future
 
-    def _done(self, future: Future[Any]) -> None:
+    def _wrap(self, fn: Callable[P, R]) -> Callable[P, R]:
+        def work(*args: P.args, **kwargs: P.kwargs) -> R:
+            databases.prepare()
+            return fn(*args, **kwargs)
+
+        return work
+
+    def _count_done(self, _: object = None) -> None:
         with self._lock:
             self.pending -= 1
 
 
-def _with_usable_connections(fn: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    """
-    Drop connections that broke, whoever caught the error, or are old; then do the work.
+class HandshakeThreads(Workers):
+    """The threads in which handshakes run."""
 
-    So a database restart costs a lane one error at the most.
-    """
-    _thread.is_lane = True
-    for connection in connections.all(initialized_only=True):
-        if connection.errors_occurred or _is_old(connection):
-            connection.close_if_unusable_or_obsolete()
-    return fn(*args, **kwargs)
+    def __init__(self, number: int) -> None:
+        super().__init__(number, "wsconsumer-handshake")
+        self._number = number
+        self._limit = number + MAX_WAITING
 
+    def call_in_each(self, function: Callable[[], object]) -> None:
+        """Call a function once in each thread."""
+        together = threading.Barrier(self._number)
 
-def _is_old(connection: BaseDatabaseWrapper) -> bool:
-    return connection.close_at is not None and time.monotonic() >= connection.close_at
+        def call() -> None:
+            together.wait()
+            function()
 
+        for future in [self.submit(call) for _ in range(self._number)]:
+            future.result()
 
-def _keep(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """
-    Let a lane keep its connection for a while, whatever ``CONN_MAX_AGE`` says of requests.
-
-    Django's default closes it at the end of each request: here the end of any handshake in the
-    lane, which is nothing to the other websockets that use it. A pool knows better by itself.
-    """
-    is_pooled = connection.settings_dict["OPTIONS"].get("pool", False)
-    if getattr(_thread, "is_lane", False) and connection.close_at is not None and not is_pooled:
-        connection.close_at = max(connection.close_at, time.monotonic() + MIN_CONNECTION_AGE)
+    @property
+    def is_full(self) -> bool:
+        """Whether a further handshake would have too many before it."""
+        return self.pending >= self._limit
 
 
-_thread = threading.local()
-connection_created.connect(_keep, dispatch_uid="wsconsumer.threads")
+class Lane(Workers):
+    """One thread for the sync code of the connections that are pinned to it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(1, f"wsconsumer-lane-{number}")
+        self.pinned = 0
+        # One context for all connections of the lane: to asgiref it only leads to the thread.
+        self.context = ThreadSensitiveContext(executor=self)
+        SyncToAsync.context_to_thread_executor[self.context] = self
+        self._arrived = threading.Event()
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        future = super().submit(fn, *args, **kwargs)
+        self._arrived.set()
+        return future
+
+    def add_pinned(self, number: int) -> None:
+        """Count connections that are pinned to this lane from now on, or no longer (-1)."""
+        with self._lock:
+            self.pinned += number
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._arrived.set()
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def _wrap(self, fn: Callable[P, R]) -> Callable[P, R]:
+        client = _client.get()
+        if client is None:
+            return super()._wrap(fn)
+
+        def work(*args: P.args, **kwargs: P.kwargs) -> R:
+            databases.prepare()
+            with databases.no_transaction_left(client.name), _thread_context(client.request):
+                return fn(*args, **kwargs)
+
+        return work
+
+    def _count_done(self, _: object = None) -> None:
+        super()._count_done()
+        if databases.has_pooled():
+            # After the end of the interpreter or of the lane there is nobody to give them back to.
+            with suppress(RuntimeError):
+                ThreadPoolExecutor.submit(self, self._give_back_pooled)
+
+    def _give_back_pooled(self) -> None:
+        """Give connections back to their pool, unless more work arrives soon."""
+        self._arrived.clear()
+        while not self.pending and databases.has_pooled():
+            if self._arrived.wait(POOL_TIMEOUT):
+                return
+            databases.give_back_pooled()
+
+
+def _thread_context(request: HttpRequest) -> AbstractContextManager[Any]:
+    """Return the context manager that the project wants around a consumer's sync code."""
+    path = conf.get("THREAD_CONTEXT")
+    if path is None:
+        return nullcontext()
+    context: AbstractContextManager[Any] = import_string(path)(request)
+    return context
 
 
 class Lanes:
@@ -102,39 +179,59 @@ class Lanes:
         """Pin a connection to the lane with the least work, then the fewest connections."""
         with self._lock:
             lane = min(self.all, key=lambda lane: (lane.pending, lane.pinned))
-            lane.pinned += 1
+            lane.add_pinned(1)
         return lane
-
-    def give_back(self, lane: Lane) -> None:
-        """Unpin a connection."""
-        with self._lock:
-            lane.pinned -= 1
 
 
 @cache
 def lanes() -> Lanes:
-    """Return this process's lanes, made at first use from ``WSCONSUMER["THREADS"]``."""
+    """Return the lanes of this process, created at first use from ``WSCONSUMER["THREADS"]``."""
     return Lanes(conf.get("THREADS"))
 
 
-def close_lanes() -> None:
-    """End the lanes, with their threads and database connections; new ones are made at need."""
+@cache
+def handshake_threads() -> HandshakeThreads:
+    """Return those threads, created at first use from ``WSCONSUMER["HANDSHAKE_THREADS"]``."""
+    return HandshakeThreads(conf.get("HANDSHAKE_THREADS"))
+
+
+def close_threads(close_connections: Callable[[], object] = connections.close_all) -> None:
+    """End all threads, with their database connections; new ones are created when needed."""
     if lanes.cache_info().currsize:
         for lane in lanes().all:
-            lane.submit(connections.close_all).result()
+            lane.submit(close_connections).result()
             lane.shutdown()
         lanes.cache_clear()
+    if handshake_threads.cache_info().currsize:
+        handshake_threads().call_in_each(close_connections)
+        handshake_threads().shutdown()
+        handshake_threads.cache_clear()
+
+
+def in_handshake_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """
+    Return an async function that runs a sync one in a handshake thread.
+
+    Or in the thread that a caller has decided on, as in ``pin()``.
+    """
+    if is_decided():
+        return sync_to_async(function)
+    return sync_to_async(function, thread_sensitive=False, executor=handshake_threads())
+
+
+def are_handshakes_full() -> bool:
+    """Return whether too many handshakes are waiting for their threads."""
+    return not is_decided() and handshake_threads().is_full
 
 
 class Pin(NamedTuple):
     """A connection in its lane."""
 
-    lanes: Lanes
     lane: Lane
     token: Token[ThreadSensitiveContext]
 
 
-def pin() -> Pin | None:
+def pin(client: Client) -> Pin | None:
     """
     Let the sync code of the current task, and of tasks that it starts, run in a lane.
 
@@ -144,18 +241,19 @@ def pin() -> Pin | None:
     """
     if is_decided():
         return None
-    pool = lanes()
-    lane = pool.take()
-    return Pin(pool, lane, SyncToAsync.thread_sensitive_context.set(lane.context))
+    lane = lanes().take()
+    _client.set(client)
+    return Pin(lane, SyncToAsync.thread_sensitive_context.set(lane.context))
 
 
 def unpin(pinned: Pin | None) -> None:
     """Take a connection out of its lane."""
     if pinned is not None:
+        pinned.lane.add_pinned(-1)
+        _client.set(None)
         # A coroutine that is thrown away ends in another context, which has nothing to restore.
         with suppress(ValueError):
             SyncToAsync.thread_sensitive_context.reset(pinned.token)
-        pinned.lanes.give_back(pinned.lane)
 
 
 def is_decided() -> bool:

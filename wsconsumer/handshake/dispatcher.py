@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..connection.connection import Connection
 from ..escaping import escape
+from ..log_thread import log
 from ..servers import adapt, current_task
 from ..serving import note_serving
 from ..threads import pin, unpin
@@ -45,7 +46,7 @@ class WebsocketDispatcher:
             await self.serve_other(scope, receive, send)
             return
         scope, receive, send = adapt(scope, receive, send)
-        running, task, pinned = running_websockets(), current_task(), pin()
+        running, task, pinned = running_websockets(), current_task(), None
         if task is not None:
             running.add(task)
         try:
@@ -53,6 +54,7 @@ class WebsocketDispatcher:
             if isinstance(outcome, Denial):
                 await _deny(outcome, scope, receive, send)
             else:
+                pinned = pin(outcome.client)
                 serving = outcome.application(scope, receive, send, outcome.accept_headers)
                 del outcome  # nothing is kept for hours that nobody needs
                 await serving
@@ -75,12 +77,15 @@ class WebsocketDispatcher:
         try:
             request = WebsocketRequest(scope)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client has caused it
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "Refused a websocket on %s with 400: %s: %s",
                 escape(scope.get("path", "")),
                 type(error).__name__,
                 escape(error),
                 extra={"status_code": 400},
+                from_stranger=True,
             )
             return Denial(400)
         return await self._handshake(request)

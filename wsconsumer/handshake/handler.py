@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asgiref.sync import sync_to_async
 from django.core import signals
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import get_script_prefix
@@ -34,6 +33,8 @@ from django.utils.functional import LazyObject, cached_property
 from .. import conf
 from ..counters import counters
 from ..escaping import escape
+from ..log_thread import log
+from ..threads import Client, are_handshakes_full, in_handshake_thread
 from . import origin
 from .response import UpgradeResponse
 from .views import websocket_application
@@ -52,10 +53,15 @@ logger = logging.getLogger("wsconsumer.handshake")
 
 
 class Upgrade(NamedTuple):
-    """The request becomes a websocket; ``accept_headers`` go out with the 101 response."""
+    """
+    The request becomes a websocket.
+
+    ``accept_headers`` go out with the 101 response; ``client`` says whose sync code will run.
+    """
 
     application: UpgradedApplication
     accept_headers: Sequence[Header]
+    client: Client
 
 
 class Denial(NamedTuple):
@@ -77,18 +83,17 @@ class Handshake(BaseHandler):
         super().__init__()
         self._urlconf = urlconf
         self.load_middleware(is_async=False)
-        self._answer_in_thread = sync_to_async(self._answer)
 
     async def __call__(self, request: WebsocketRequest) -> Upgrade | Denial:
         """Answer a request for a websocket."""
-        denial = check_host(request) or check_origin(request)
+        denial = check_host(request) or check_origin(request) or check_load(request)
         if denial is not None:
             return denial
         prefix = get_script_prefix(request.scope)
         if prefix != current_script_prefix():
             # Setting it copies what the context holds, for as long as the websocket is open.
             set_script_prefix(prefix)
-        outcome = await self._answer_in_thread(request)
+        outcome = await in_handshake_thread(self._answer)(request)
         if hasattr(request, "urlconf"):
             # The end of the request has reset it, but reverse() in the consumer needs it.
             set_urlconf(request.urlconf)
@@ -99,7 +104,7 @@ class Handshake(BaseHandler):
         response = self.get_response(request)
         try:
             if isinstance(response, UpgradeResponse):
-                return Upgrade(response.application, _cookies(response))
+                return Upgrade(response.application, _cookies(response), _client(request))
             return _denial(response)
         finally:
             response.close()
@@ -144,6 +149,11 @@ def _load_user(request: HttpRequest) -> None:
         bool(user)
 
 
+def _client(request: HttpRequest) -> Client:
+    application: Any = request.resolver_match and websocket_application(request.resolver_match.func)
+    return Client(getattr(application, "__name__", type(application).__name__), request)
+
+
 def _cookies(response: HttpResponseBase) -> tuple[Header, ...]:
     return tuple(
         (b"set-cookie", cookie.OutputString().encode("ascii"))
@@ -181,12 +191,25 @@ def check_origin(request: WebsocketRequest) -> Denial | None:
     return _refuse(request, 403, problem)
 
 
+def check_load(request: WebsocketRequest) -> Denial | None:
+    """Refuse a handshake that would wait behind too many others."""
+    if not are_handshakes_full():
+        return None
+    counters["handshake_refused"] += 1
+    return _refuse(
+        request, 503, "too many handshakes are waiting for WSCONSUMER['HANDSHAKE_THREADS']"
+    )
+
+
 def _refuse(request: WebsocketRequest, status: int, reason: str) -> Denial:
-    logger.warning(
+    log(
+        logger,
+        logging.WARNING,
         "Refused a websocket on %s with %d: %s.",
         escape(request.path),
         status,
         reason.rstrip("."),
         extra={"request": request, "status_code": status},
+        from_stranger=True,
     )
     return Denial(status)

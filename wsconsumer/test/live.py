@@ -24,7 +24,7 @@ from django.utils.functional import classproperty
 
 from ..asgi import get_asgi_application
 from ..handshake.running import RunningWebsockets
-from ..threads import close_lanes
+from ..threads import close_threads
 from .database import PATIENCE, Assistant
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class LiveServer:
     def end_connections(self) -> None:
         """Lose every client, and wait until the application has ended for each of them."""
         self._port.end_connections()
-        close_lanes()
+        close_threads()
         if self._assistant is not None:
             wait([self._assistant.mark()], timeout=PATIENCE)
 

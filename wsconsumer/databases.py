@@ -1,0 +1,182 @@
+"""
+The database connections of our threads, which live long and serve many clients.
+
+Before a piece of work a thread drops the connections that broke or are old. After it no transaction
+may be open, or the next client would work in it. A connection that came from Django's connection
+pool goes back when its thread has been idle for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db import Error, connections
+from django.db.backends.signals import connection_created
+from django.db.transaction import TransactionManagementError
+
+from .counters import counters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+logger = logging.getLogger("wsconsumer.consumer")
+
+MIN_CONNECTION_AGE: Final = 60.0
+"""Seconds for which a thread of ours keeps a working database connection at least."""
+
+_IDLE: Final = 0
+"""The status of libpq for a connection without a transaction."""
+
+_thread = threading.local()
+
+
+def prepare() -> None:
+    """
+    Drop the connections of this thread that broke, whoever caught the error, or are old.
+
+    So a restart of the database costs a thread one error at most.
+    """
+    _thread.is_ours = True
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred or _is_old(connection):
+            connection.close_if_unusable_or_obsolete()
+
+
+def _is_old(connection: BaseDatabaseWrapper) -> bool:
+    # One from a pool is always old to Django, which gives it back at the end of each request.
+    if connection.close_at is None or _is_pooled(connection):
+        return False
+    return time.monotonic() >= connection.close_at
+
+
+def _keep(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """
+    Let a thread of ours keep its connection for a while.
+
+    With the default of ``CONN_MAX_AGE`` Django would close it at the end of each handshake.
+    """
+    is_ours = getattr(_thread, "is_ours", False)
+    if is_ours and connection.close_at is not None and not _is_pooled(connection):
+        connection.close_at = max(connection.close_at, time.monotonic() + MIN_CONNECTION_AGE)
+
+
+connection_created.connect(_keep, dispatch_uid="wsconsumer.databases")
+
+
+# Transactions
+
+
+@contextmanager
+def no_transaction_left(owner: str) -> Iterator[None]:
+    """
+    Raise ``TransactionManagementError`` if the block leaves a transaction open.
+
+    Or autocommit off. Either is ended first, so the next client starts clean. ``owner`` is the name
+    of the consumer, for the log.
+    """
+    try:
+        yield
+    except BaseException as error:
+        for mistake in _end_transactions(owner):
+            error.add_note(mistake)
+        raise
+    for mistake in _end_transactions(owner):
+        raise TransactionManagementError(
+            f"{mistake} Other clients use the same connection. Write the whole transaction as one "
+            "function, and call that with sync_to_async()."
+        )
+
+
+def _end_transactions(owner: str) -> list[str]:
+    """End what is open; return a sentence for each."""
+    mistakes = []
+    for connection in connections.all(initialized_only=True):
+        left = _find_left(connection)
+        if left is not None:
+            _reset(connection)
+            counters["transaction_left"] += 1
+            mistakes.append(
+                f"{owner} left {left} on the database {connection.alias!r}; it was rolled back and "
+                "the connection was closed."
+            )
+            logger.error("%s", mistakes[-1])
+    return mistakes
+
+
+def _find_left(connection: BaseDatabaseWrapper) -> str | None:
+    if connection.in_atomic_block:
+        return "a transaction open"
+    if connection.connection is None:
+        return None
+    if not connection.autocommit and connection.settings_dict["AUTOCOMMIT"]:
+        return "autocommit off"
+    return "a transaction open" if _is_in_transaction(connection) else None
+
+
+def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Ask the driver, which also knows of a plain ``BEGIN``; not every driver can tell."""
+    match connection.vendor:
+        case "sqlite":
+            return bool(connection.connection.in_transaction)
+        case "postgresql":
+            return not connection.connection.closed and (
+                connection.connection.info.transaction_status != _IDLE
+            )
+    return False
+
+
+def _reset(connection: BaseDatabaseWrapper) -> None:
+    """Roll back, and close; what else Django's ``atomic`` leaves on the connection goes too."""
+    connection.in_atomic_block = False
+    connection.closed_in_transaction = False
+    connection.needs_rollback = False
+    connection.savepoint_ids = []
+    connection.atomic_blocks = []
+    # A connection that can't be rolled back is broken: closing it ends its transaction.
+    with suppress(Error):
+        if connection.connection is not None:
+            connection.rollback()
+            connection.set_autocommit(connection.settings_dict["AUTOCOMMIT"])
+    connection.close()
+
+
+# Connection pools
+
+
+def has_pooled() -> bool:
+    """Return whether this thread has a connection from a pool."""
+    return any(
+        connection.connection is not None and _is_pooled(connection)
+        for connection in connections.all(initialized_only=True)
+    )
+
+
+def give_back_pooled() -> None:
+    """Give the connections from pools back, but for those that somebody is still reading from."""
+    for connection in connections.all(initialized_only=True):
+        is_pooled = connection.connection is not None and _is_pooled(connection)
+        if is_pooled and not _has_cursor(connection):
+            connection.close()
+
+
+def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
+    return bool(connection.settings_dict["OPTIONS"].get("pool", False))
+
+
+def _has_cursor(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether there is a cursor on the server, as for ``aiterator()`` between two chunks."""
+    if connection.vendor != "postgresql":
+        return False
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_cursors WHERE is_holdable LIMIT 1")
+            return cursor.fetchone() is not None
+    except Error:
+        # It is broken: the pool finds out, and replaces it.
+        return False
