@@ -12,11 +12,12 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.contrib.sessions.backends.base import SessionBase
 from django.core import signals
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import get_script_prefix
 from django.core.handlers.base import BaseHandler
-from django.http import HttpRequest, HttpResponseNotFound
+from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseNotFound
 from django.urls import (
     Resolver404,
     ResolverMatch,
@@ -34,9 +35,11 @@ from django.utils.functional import LazyObject, cached_property
 from .. import conf
 from ..counters import counters
 from ..escaping import escape
+from ..sessions import make_snapshot
+from ..verdicts import is_bad_request, log_bad_request
 from . import origin
 from .response import UpgradeResponse
-from .views import websocket_application
+from .views import ConsumerView, websocket_application
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,6 +102,7 @@ class Handshake(BaseHandler):
         response = self.get_response(request)
         try:
             if isinstance(response, UpgradeResponse):
+                _protect_session(request, response.application)
                 return Upgrade(response.application, _cookies(response))
             return _denial(response)
         finally:
@@ -110,6 +114,13 @@ class Handshake(BaseHandler):
         except Resolver404:
             # Unlike for Http404, there is no technical page to render and no handler404 to run.
             return HttpResponseNotFound()
+        except Exception as error:
+            if not is_bad_request(error):
+                raise
+            log_bad_request(request, error)
+            response = HttpResponseBadRequest()
+            response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # as Django does
+            return response
         if isinstance(response, UpgradeResponse):
             # In here, so that a database that is away is an error like any other of the view.
             _load_user(request)
@@ -135,6 +146,13 @@ class Handshake(BaseHandler):
         if self._urlconf is None:
             return None
         return URLResolver(RegexPattern(r"^/"), self._urlconf)
+
+
+def _protect_session(request: HttpRequest, application: object) -> None:
+    """Let a consumer read the session of the handshake; other applications may do as they like."""
+    session = getattr(request, "session", None)
+    if isinstance(session, SessionBase) and isinstance(application, ConsumerView):
+        make_snapshot(session, session.session_key)
 
 
 def _load_user(request: HttpRequest) -> None:
