@@ -95,6 +95,7 @@ class CloseCode(enum.IntEnum):
     SERVICE_RESTART = 1012
     TRY_AGAIN_LATER = 1013
     BAD_GATEWAY = 1014
+    NOT_AUTHENTICATED = 4401
 
 
 _NEVER_SENT: Final = frozenset({1004, CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL})

@@ -83,6 +83,11 @@ def log_closed(consumer: Requested, hook: str, error: BaseException) -> None:
     logger.info("%s on %s: %s%s", hook, consumer.request.path, error, cause)
 
 
+def log_session_ended(consumer: Requested, hook: str) -> None:
+    """Log that a hook met the end of its user's session, which is no fault."""
+    logger.info("%s on %s: the session has ended.", hook, consumer.request.path)
+
+
 def log_dropped(owner: str, messages: int) -> None:
     """Log and count messages that no hook saw."""
     counters["message_dropped"] += messages

@@ -12,9 +12,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from django.core.exceptions import PermissionDenied
-from django.http import Http404
-
 from .cancellation import Cancellations, Cause, consists_of, contains
 from .connection.connection import STOP_TIMEOUT, Connection
 from .connection.monitor import monitor
@@ -22,8 +19,10 @@ from .exceptions import ConnectionClosed, InvalidState
 from .groups.hub import Hub, hub, log_malformed
 from .groups.member import Member
 from .protocol import Action, CloseCode, ConnectionState, empty_message
-from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, report
+from .reporting import log_cancelled, log_closed, log_dropped, log_overdue
+from .sessions import warn_if_changed
 from .spawned import SpawnedTasks, check_coroutine, name_of
+from .verdicts import close_code_for, status_for
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -221,17 +220,10 @@ class Session:
 
     async def _fail(self, hook: str, error: BaseException) -> None:
         connection = self.connection
-        is_decided = connection.state is not ConnectionState.CONNECTING
-        if not is_decided and consists_of(error, PermissionDenied):
-            await connection.reject(403)
-        elif not is_decided and consists_of(error, Http404):
-            await connection.reject(404)
+        if connection.state is ConnectionState.CONNECTING:
+            await connection.reject(status_for(self._consumer, hook, error))
         else:
-            report(self._consumer, hook, error)
-            if is_decided:
-                await connection.close(CloseCode.INTERNAL_ERROR)
-            else:
-                await connection.reject(500)
+            await connection.close(close_code_for(self._consumer, hook, error))
 
     # What time brings; the monitor calls these.
 
@@ -312,6 +304,7 @@ class Session:
     def _finish(self) -> None:
         """Let go of everything that refers back to us, so that the memory is free at once."""
         self._monitor.forget(self)
+        warn_if_changed(self._consumer, self._consumer.request)
         if self.member is not None:
             self._hub.drop(self.member)
         self.member = None

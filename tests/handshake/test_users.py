@@ -18,6 +18,7 @@ from tests.handshake.telling import denied, heard, logged_in
 from tests.settings import MIDDLEWARE
 from wsconsumer import WebsocketConsumer
 from wsconsumer.handshake.dispatcher import WebsocketDispatcher
+from wsconsumer.sessions import fresh_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,13 +122,12 @@ async def test_login_required_middleware(cookie: Any) -> None:
 
 
 async def test_a_session_is_written_from_a_consumer(cookie: Any, ada: User) -> None:
-    """The documented way: async methods and asave(); a page sees it afterwards."""
+    """The documented way, fresh_session(); a page sees it afterwards."""
 
     class Counting(WebsocketConsumer):
         async def receive(self, data: str | bytes) -> None:
-            session = self.request.session
-            await session.aset("visits", await session.aget("visits", 0) + 1)
-            await session.asave()
+            async with fresh_session(self.request) as session:
+                session["visits"] = session.get("visits", 0) + 1
             await self.send("saved")
 
     application = WebsocketDispatcher([path("ws/", Counting.as_view())])

@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.core import signals
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import get_script_prefix
 from django.core.handlers.base import BaseHandler
-from django.http import HttpRequest, HttpResponseNotFound
+from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseNotFound
 from django.urls import (
     Resolver404,
     ResolverMatch,
@@ -34,10 +35,12 @@ from .. import conf
 from ..counters import counters
 from ..escaping import escape
 from ..log_thread import log
+from ..sessions import make_snapshot
 from ..threads import Client, are_handshakes_full, in_handshake_thread
+from ..verdicts import is_bad_request, log_bad_request
 from . import origin
 from .response import UpgradeResponse
-from .views import websocket_application
+from .views import ConsumerView, websocket_application
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +107,7 @@ class Handshake(BaseHandler):
         response = self.get_response(request)
         try:
             if isinstance(response, UpgradeResponse):
+                _protect_session(request, response.application)
                 return Upgrade(response.application, _cookies(response), _client(request))
             return _denial(response)
         finally:
@@ -115,6 +119,13 @@ class Handshake(BaseHandler):
         except Resolver404:
             # Unlike for Http404, there is no technical page to render and no handler404 to run.
             return HttpResponseNotFound()
+        except Exception as error:
+            if not is_bad_request(error):
+                raise
+            log_bad_request(request, error)
+            response = HttpResponseBadRequest()
+            response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # as Django does
+            return response
         if isinstance(response, UpgradeResponse):
             # In here, so that a database that is away is an error like any other of the view.
             _load_user(request)
@@ -140,6 +151,13 @@ class Handshake(BaseHandler):
         if self._urlconf is None:
             return None
         return URLResolver(RegexPattern(r"^/"), self._urlconf)
+
+
+def _protect_session(request: HttpRequest, application: object) -> None:
+    """Let a consumer read the session of the handshake; other applications may do as they like."""
+    session = getattr(request, "session", None)
+    if isinstance(session, SessionBase) and isinstance(application, ConsumerView):
+        make_snapshot(session, session.session_key)
 
 
 def _load_user(request: HttpRequest) -> None:
