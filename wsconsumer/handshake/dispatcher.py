@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..connection.connection import Connection
 from ..escaping import escape
+from ..log_thread import enable_loggers, log
 from ..servers import adapt, current_task
 from ..serving import note_serving
 from ..threads import pin, unpin
@@ -35,6 +36,7 @@ class WebsocketDispatcher:
     """
 
     def __init__(self, urlconf: str | ModuleType | Sequence[Any] | None = None) -> None:
+        enable_loggers()
         self._handshake = Handshake(urlconf)
         note_serving()
 
@@ -75,12 +77,15 @@ class WebsocketDispatcher:
         try:
             request = WebsocketRequest(scope)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client has caused it
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "Refused a websocket on %s with 400: %s: %s",
                 escape(scope.get("path", "")),
                 type(error).__name__,
                 escape(error),
                 extra={"status_code": 400},
+                from_stranger=True,
             )
             return Denial(400)
         return await self._handshake(request)

@@ -34,6 +34,7 @@ from django.utils.functional import LazyObject, cached_property
 from .. import conf
 from ..counters import counters
 from ..escaping import escape
+from ..log_thread import log
 from . import origin
 from .response import UpgradeResponse
 from .views import websocket_application
@@ -182,11 +183,14 @@ def check_origin(request: WebsocketRequest) -> Denial | None:
 
 
 def _refuse(request: WebsocketRequest, status: int, reason: str) -> Denial:
-    logger.warning(
+    log(
+        logger,
+        logging.WARNING,
         "Refused a websocket on %s with %d: %s.",
         escape(request.path),
         status,
         reason.rstrip("."),
         extra={"request": request, "status_code": status},
+        from_stranger=True,
     )
     return Denial(status)
