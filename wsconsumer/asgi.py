@@ -12,6 +12,7 @@ from django.core.asgi import get_asgi_application as get_http_application
 from .groups.hub import close_hub
 from .handshake.dispatcher import WebsocketDispatcher
 from .handshake.running import running_websockets
+from .log_thread import log_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -71,6 +72,11 @@ async def lifespan(application: object) -> AsyncIterator[None]:
 
 
 async def end_websockets() -> None:
-    """End the websockets of the running event loop, with their ``disconnect()``, and its groups."""
+    """
+    End the websockets of the running event loop, with their ``disconnect()``, and its groups.
+
+    What they have to say is logged before the server goes on to stop.
+    """
     await running_websockets().end()
     await close_hub()
+    await log_thread().aflush()

@@ -9,6 +9,7 @@ together with the signals for error trackers. What waits is bounded.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
@@ -19,6 +20,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from django.conf import settings
 from django.db import connections
 
 from .counters import counters
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 logger = logging.getLogger("wsconsumer.server")
+
+LOGGERS: Final = (
+    "wsconsumer.consumer",
+    "wsconsumer.groups",
+    "wsconsumer.handshake",
+    "wsconsumer.server",
+)
+"""All loggers of this package."""
 
 LIMIT: Final = 1_000
 """Records that may wait; beyond it, those that any stranger can cause are dropped first."""
@@ -73,15 +83,24 @@ class LogThread:
         with self._changed:
             return self._changed.wait_for(lambda: not (self._jobs or self._is_busy), seconds)
 
+    async def aflush(self, seconds: float = FLUSH_TIMEOUT) -> None:
+        """Do what ``flush()`` does, and let the event loop run meanwhile."""
+        if not self.flush(0):
+            await asyncio.to_thread(self.flush, seconds)
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Emit at once, in the caller's thread, while the block runs: for tests."""
         self.flush()
-        self._in_place += 1
+        self._change_in_place(1)
         try:
             yield
         finally:
-            self._in_place -= 1
+            self._change_in_place(-1)
+
+    def _change_in_place(self, change: int) -> None:
+        with self._changed:
+            self._in_place += change
 
     def _make_room(self, from_stranger: bool) -> bool:
         self._dropped += 1
@@ -112,7 +131,7 @@ def _emit(emit: Callable[[], object], dropped: int) -> None:
         logger.warning("%d log records were dropped: more came than were emitted.", dropped)
     try:
         emit()
-    except Exception:
+    except BaseException:  # not even SystemExit may end the thread
         # A handler's own errors are logging's business; this one came out of it.
         logger.exception("A log record was not emitted.")
     for connection in connections.all(initialized_only=True):
@@ -134,6 +153,20 @@ def _forget_thread() -> None:
 
 os.register_at_fork(after_in_child=_forget_thread)
 atexit.register(lambda: log_thread().flush())
+
+
+def enable_loggers() -> None:
+    """
+    Enable the loggers that ``setup()`` has disabled, unless ``LOGGING`` names them.
+
+    An ``asgi.py`` imports us first, and ``dictConfig()`` disables each logger that is there before
+    it. Those that a project's own modules make come after it, and are not disabled.
+    """
+    configuration: object = settings.LOGGING  # for a LOGGING_CONFIG of its own, anything
+    named = configuration.get("loggers", {}) if isinstance(configuration, dict) else {}
+    for name in LOGGERS:
+        if name not in named:
+            logging.getLogger(name).disabled = False
 
 
 def log(

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..exceptions import ConnectionClosed, InvalidEvent, InvalidState
+from ..log_thread import log
 from ..protocol import (
     TRANSITIONS,
     Action,
@@ -306,7 +307,8 @@ class Connection:
                 raise
             # Some servers (daphne, where it can't be adapted) refuse to send the codes between.
             await self.server_send({"type": "websocket.close", "code": CloseCode.NORMAL.value})
-            logger.warning("%s: the server can't send %d, the client got 1000.", self.owner, code)
+            text = "%s: the server can't send %d, the client got 1000."
+            log(logger, logging.WARNING, text, self.owner, code)
 
     def on_disconnect(self, event: Event) -> None:
         """Handle the event that ends the connection; whatever closed it first names the code."""

@@ -15,6 +15,7 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ..counters import counters
+from ..log_thread import log
 from ..loops import start_task
 
 if TYPE_CHECKING:
@@ -189,7 +190,9 @@ class Outbox:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=STOP_TIMEOUT)
         if self._task is not None:
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "%s: group_message() did not end within %d seconds of its cancellation; it is left "
                 "behind.",
                 self._owner,
@@ -236,7 +239,7 @@ class Outbox:
             )
 
     def _log(self, level: int, text: str, *arguments: object) -> None:
-        self.context().run(logger.log, level, text, self._owner, *arguments)
+        self.context().run(log, logger, level, text, self._owner, *arguments)
 
     def _drop_oldest(self) -> bool:
         for index, entry in enumerate(self._entries):

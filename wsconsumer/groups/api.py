@@ -18,6 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from ..counters import counters
 from ..exceptions import BackendError
+from ..log_thread import log
 from .hub import started_hub
 from .loading import sync_backend
 from .publication import Publication
@@ -71,7 +72,9 @@ def _warn_of_another_transaction(group: str, using: str) -> None:
     """Say so if this thread is in a transaction, but not in the one that was meant."""
     aliases = [c.alias for c in connections.all(initialized_only=True) if c.in_atomic_block]
     if aliases and using not in aliases:
-        logger.warning(
+        log(
+            logger,
+            logging.WARNING,
             "A broadcast to %r with on_commit=True does not wait: there is no transaction on %r, "
             "but there is one on %r. Write using=%r if that is the one to wait for.",
             group,
@@ -89,9 +92,10 @@ def _publish(publication: Publication) -> None:
 def _publish_after_commit(publication: Publication) -> None:
     try:
         _publish(publication)
-    except BackendError:
+    except BackendError as error:
         counters["broadcast_failed"] += 1
-        logger.exception("A broadcast to %r after the commit was lost.", publication.group)
+        text = "A broadcast to %r after the commit was lost."
+        log(logger, logging.ERROR, text, publication.group, error=error)
 
 
 def _in_event_loop() -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..counters import counters
 from ..exceptions import TooManyGroups
+from ..log_thread import log
 from ..loops import PerLoop
 from .budget import PATIENCE, Budget
 from .envelope import Broadcast
@@ -172,4 +173,4 @@ async def close_hub() -> None:
 def log_malformed(name: str, error: Exception) -> None:
     """Count and log what came from the engine and can't be read."""
     counters["body_refused"] += 1
-    logger.warning("Refused what came for the group %r: %s.", name, error)
+    log(logger, logging.WARNING, "Refused what came for the group %r: %s.", name, error)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from ..connection.outbox import Outbox
 from ..counters import counters
+from ..log_thread import log
 from ..loops import start_task
 from ..protocol import CloseCode, ConnectionState
 from ..servers import completes_in_place
@@ -216,7 +217,8 @@ class Member:
         if connection.state is _OPEN:
             counters["outbox_closed"] += 1
             text = "%s: closing with 1013, the client is slow: %s."
-            self._outbox.context().run(logger.warning, text, connection.owner, why)
+            context = self._outbox.context()
+            context.run(log, logger, logging.WARNING, text, connection.owner, why)
             connection.begin_close(CloseCode.TRY_AGAIN_LATER.value, "too slow")
             self._outbox.clear(connection.closed_error())
             self._farewell = start_task(connection.finish_close(), self._outbox.context())

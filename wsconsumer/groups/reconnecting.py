@@ -12,6 +12,7 @@ import time
 from typing import Final
 
 from ..counters import counters
+from ..log_thread import log
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -47,7 +48,9 @@ class Outage:
         if not self._attempts:
             self._since = time.monotonic()
             counters["engine_lost"] += 1
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "%s is away: %s: %s. Websockets stay open; what is broadcast to groups meanwhile "
                 "is lost. Trying again, at least every %d seconds.",
                 self._engine,
@@ -63,7 +66,9 @@ class Outage:
     def over(self) -> None:
         """Note that all is well (again)."""
         if self._attempts:
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "%s is back after %.1f seconds and %d attempts.",
                 self._engine,
                 time.monotonic() - self._since,
@@ -74,7 +79,8 @@ class Outage:
     def replaced(self) -> None:
         """Note that it is waited for no more: others of its kind do its work."""
         if self._attempts:
-            logger.warning("%s is waited for no more: others took over.", self._engine)
+            text = "%s is waited for no more: others took over."
+            log(logger, logging.WARNING, text, self._engine)
             self._forget()
 
     def _forget(self) -> None:

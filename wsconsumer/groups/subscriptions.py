@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from ..log_thread import log
 from ..loops import start_task
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ class Subscriptions:
                 self._changed, self._applied = {}, None
                 try:
                     await self._apply(changed)
-                except Exception as error:
-                    logger.exception("The backend of groups failed.")
+                except Exception as error:  # noqa: BLE001  # it is logged
+                    text = "The backend of groups failed."
+                    log(logger, logging.ERROR, text, error=error)
                     applied.set_exception(error)
                     applied.exception()  # it was logged, whether anybody waits or not
                 else:

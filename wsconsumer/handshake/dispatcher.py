@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..connection.connection import Connection
 from ..escaping import escape
-from ..log_thread import log
+from ..log_thread import enable_loggers, log
 from ..servers import adapt, current_task
 from ..serving import note_serving
 from ..threads import pin, unpin
@@ -36,6 +36,7 @@ class WebsocketDispatcher:
     """
 
     def __init__(self, urlconf: str | ModuleType | Sequence[Any] | None = None) -> None:
+        enable_loggers()
         self._handshake = Handshake(urlconf)
         note_serving()
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import Any, Final
 
+from ..log_thread import log
 from ..loops import PerLoop
 
 logger = logging.getLogger("wsconsumer.server")
@@ -56,7 +57,8 @@ class RunningWebsockets:
                 self._cancelled.add(task)
                 task.cancel()
         if left and (left := await _wait(left, SHUTDOWN_TIMEOUT)):
-            logger.warning("%d websockets did not end before the server.", len(left))
+            text = "%d websockets did not end before the server."
+            log(logger, logging.WARNING, text, len(left))
 
 
 async def _wait(tasks: set[asyncio.Task[Any]], seconds: float) -> set[asyncio.Task[Any]]:

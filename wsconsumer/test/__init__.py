@@ -10,6 +10,7 @@ from .client import WebsocketClient
 from .clock import advance
 from .contract import BackendContract
 from .live import LiveWebsocketTestCase
+from .logs import logs_in_place
 from .server import Denial, IllegalEvent
 from .testcases import WebsocketTestMixin
 from .websocket import Websocket, connect
@@ -26,4 +27,5 @@ __all__ = [
     "advance",
     "captured_broadcasts",
     "connect",
+    "logs_in_place",
 ]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from ...counters import counters
+from ...log_thread import log
 from ..base import Backend
 from ..batching import answering, not_accepted
 from ..options import SECONDS, check_options
@@ -177,7 +178,9 @@ class PostgresBackend(Backend):
             found = decoder.feed(payload)
         except ValueError as error:
             counters["body_refused"] += 1
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "Refused what came through the channel %r of %s: %r: %s.",
                 self._channel,
                 self._engine,
@@ -189,13 +192,16 @@ class PostgresBackend(Backend):
             return
         try:
             await self._deliver(*found)
-        except Exception:
-            logger.exception("A broadcast to %r was not delivered.", found[0])
+        except Exception as error:  # noqa: BLE001  # it is logged
+            text = "A broadcast to %r was not delivered."
+            log(logger, logging.ERROR, text, found[0], error=error)
 
     async def _warn_of_pooler(self, link: Link) -> None:
         """A pooler does not show its clients the process that serves them."""
         if int(await link.execute("SELECT pg_backend_pid()") or 0) != link.pid:
-            logger.warning(
+            log(
+                logger,
+                logging.WARNING,
                 "%s is reached through a pooler. If it pools transactions or statements, no "
                 "broadcast comes in. Name an alias that leads to PostgreSQL itself in "
                 "WSCONSUMER['GROUPS']['LOCATION'].",

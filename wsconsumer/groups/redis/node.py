@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from redis.exceptions import MovedError, RedisError, ResponseError
 
+from ...log_thread import log
 from ..batching import Batcher, answering, not_accepted
 from ..reconnecting import Outage
 
@@ -218,8 +219,9 @@ class Node:
         self._is_taking = True
         try:
             await self._take(channel, body)
-        except Exception:
-            logger.exception("What came for %r from %s was not delivered.", channel, self._name)
+        except Exception as error:  # noqa: BLE001  # it is logged
+            text = "What came for %r from %s was not delivered."
+            log(logger, logging.ERROR, text, channel, self._name, error=error)
         finally:
             self._is_taking = False
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from functools import cache
 
+from ...log_thread import log
+
 logger = logging.getLogger("wsconsumer.server")
 
 
 @cache
 def explain_fallback(expectation: str) -> None:
     """Log what was expected of daphne, and what its absence means."""
-    logger.warning("This daphne can't be adapted: expected %s", expectation)
+    log(logger, logging.WARNING, "This daphne can't be adapted: expected %s", expectation)

@@ -14,6 +14,8 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from ...log_thread import log_thread
+
 _tasks: set[asyncio.Task[Any]] = set()
 
 
@@ -37,4 +39,10 @@ def end_applications() -> Deferred[Any] | None:
     for task in _tasks:
         if not task.cancelling():
             task.cancel()
-    return Deferred.fromFuture(asyncio.gather(*_tasks, return_exceptions=True))
+    return Deferred.fromFuture(asyncio.ensure_future(_end(_tasks.copy())))
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Wait for the applications, and for what they have to log."""
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await log_thread().aflush()
