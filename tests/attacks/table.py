@@ -1,10 +1,11 @@
 """What an attack is, and what it finds. Decorate a coroutine with `@attack(...)`: it is a row."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.servers.harness import Server
 
@@ -24,14 +25,27 @@ class Finding:
         return self.text if self.is_bounded else f"**{self.text}**"
 
 
+Run = Callable[..., Coroutine[Any, Any, Finding]]
+"""What is done to a server or an engine, and perhaps how often."""
+
+
 @dataclass(frozen=True)
 class Attack:
     """A row: `run` gets a server or an engine, and how often to do it where that matters."""
 
     situation: str
-    run: Callable[..., Awaitable[Finding]]
+    run: Run
     full: int | None
     quick: int | None
+
+    @property
+    def name(self) -> str:
+        """The name of the coroutine, by which `limits.py` knows it."""
+        return self.run.__name__
+
+    def title(self, *, is_quick: bool) -> str:
+        """Return the situation with its size."""
+        return self.situation.format(count=next(iter(self.size(is_quick=is_quick)), 0))
 
     def size(self, *, is_quick: bool) -> tuple[int, ...]:
         """Return the argument of `run` that says how often."""
@@ -42,8 +56,6 @@ class Attack:
 ON_SERVERS: list[Attack] = []
 ON_ENGINES: list[Attack] = []
 
-Register = Callable[[Callable[..., Awaitable[Finding]]], Callable[..., Awaitable[Finding]]]
-
 
 def attack(
     situation: str,
@@ -51,10 +63,10 @@ def attack(
     full: int | None = None,
     quick: int | None = None,
     on: list[Attack] = ON_SERVERS,
-) -> Register:
+) -> Callable[[Run], Run]:
     """Make a coroutine a row of the table; `full` and `quick` are its sizes, if it has any."""
 
-    def register(run: Callable[..., Awaitable[Finding]]) -> Callable[..., Awaitable[Finding]]:
+    def register(run: Run) -> Run:
         on.append(Attack(situation, run, full, quick))
         return run
 
