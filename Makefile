@@ -77,8 +77,8 @@ bench: $(VENV)/.installed-bench ## Measure, and print the figures
 stress: $(VENV)/.installed-test ## Let servers, clients and engines come and go (ARGS="--seconds 60")
 	$(RUN) -m tests.stress $(ARGS)
 
-attack: $(VENV)/.installed-test ## Let clients misbehave on every server, and print what happens
-	$(RUN) -m tests.servers.attack $(ARGS)
+attack: $(VENV)/.installed-test ## Attack every server and engine, and print what happens (ARGS="--quick")
+	$(RUN) -m tests.attacks $(ARGS)
 
 mutants: $(VENV)/.installed-test ## Change a module bit by bit; list what no test notices (MODULE=wsconsumer/x.py)
 	@$(RUN) scripts/mutants.py $(MODULE) $(WITH_ARGS)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 FOLDERS: Final = {
+    "tests/attacks": "servers",
     "tests/kit/test_other_runners": "processes",
     "tests/kit/test_runners": "processes",
     "tests/processes": "processes",

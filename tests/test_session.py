@@ -10,6 +10,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
+from tests.exceptions import ERRORS
 from tests.fakes import ACCEPT, CONNECT, DENIAL, Wire, close, disconnect, run, scope, sent, text
 from tests.recording import Failing, Recorder
 from wsconsumer import ConnectionClosed, InvalidState, WebsocketConsumer, broadcast, spawned
@@ -72,24 +73,6 @@ async def test_a_consumer_without_a_connection() -> None:
 
 
 # Exceptions of every kind
-
-ERRORS = [
-    ValueError("text"),
-    KeyError(1),
-    StopIteration(),
-    StopAsyncIteration(),
-    SystemExit(2),
-    GeneratorExit(),
-    asyncio.CancelledError(),
-    TimeoutError(),
-    RecursionError(),
-    OSError(32, "Broken pipe"),
-    EOFError(),
-    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
-    ExceptionGroup("group", [ValueError(), KeyError()]),
-    BaseExceptionGroup("group", [SystemExit(1), ValueError()]),
-    BaseExceptionGroup("group", [asyncio.CancelledError(), ValueError()]),
-]
 
 
 def name(error: BaseException) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from .exceptions import InvalidEvent
@@ -197,6 +198,27 @@ def _latin1(text: str | bytes, verb: str) -> bytes:
             f"{verb} can't send {text!r} in a header: HTTP headers are latin-1. "
             "Percent-encode it, for instance with urllib.parse.quote()."
         ) from None
+
+
+def framed_response(
+    status: int, headers: Sequence[Header], body: bytes
+) -> tuple[list[Header], bytes]:
+    """
+    Return headers and body so framed as HTTP/1.1 wants it, whatever framing the headers had.
+
+    204 and 304 have neither body nor length, 205 has no body (RFC 9110 sections 8.6 and 15.3.6).
+    Other responses have their true length, and none beside a Transfer-Encoding (RFC 9112, 6.2).
+    """
+    lines = [line for line in headers if line[0] not in _FRAMING]
+    if status in _WITHOUT_LENGTH:
+        return lines, b""
+    if status == HTTPStatus.RESET_CONTENT:
+        body = b""
+    return [*lines, (b"content-length", b"%d" % len(body))], body
+
+
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+_WITHOUT_LENGTH: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
 def empty_message(event: Event) -> InvalidEvent:

@@ -131,10 +131,10 @@ async def test_reject_sends_a_denial_response() -> None:
 
 
 async def test_reject_keeps_the_headers_that_it_is_given() -> None:
-    """A content type and length of one's own are not overwritten; bytes get no type."""
+    """A content type of one's own is not overwritten, bytes get no type, and the length is true."""
 
     async def decide(consumer: Any) -> None:
-        headers = [("Content-Type", "text/html"), ("Content-Length", "2")]
+        headers = [("Content-Type", "text/html"), ("Content-Length", "7")]
         await consumer.reject(403, "hi", headers)
 
     start, _ = await run(deciding(decide).as_asgi(), **DENIAL)

@@ -125,6 +125,21 @@ class ProcessHooks:
         return HttpResponse("handled", status=409)
 
 
+def answering(_: Any) -> Any:
+    """Answer with the status that the client asks for, and with framing that is wrong."""
+
+    def middleware(request: Any) -> HttpResponse:
+        framing = {"Transfer-Encoding": "chunked", "Content-Length": "7"}
+        return HttpResponse(
+            b"maybe",
+            status=int(request.headers["X-Answer"]),
+            headers=framing,
+            content_type="text/plain",
+        )
+
+    return middleware
+
+
 def mine(*names: str) -> Any:
     """Use these middlewares of this module."""
     return override_settings(MIDDLEWARE=[f"{__name__}.{name}" for name in names])
@@ -231,6 +246,36 @@ async def test_a_response_of_a_decorator() -> None:
         "set-cookie": "milk=no; Path=/",
         "x-pot": "tea",
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "framing", "body"),
+    [
+        (200, {"content-length": "5"}, b"maybe"),
+        (204, {}, b""),
+        (205, {"content-length": "0"}, b""),
+        (304, {}, b""),
+    ],
+)
+async def test_a_response_is_framed_by_its_status(
+    status: int, framing: dict[str, str], body: bytes
+) -> None:
+    """Its length is true, some have none, and no Transfer-Encoding stands beside it."""
+
+    with mine("answering"):
+        denial = await denied("/ws/seen/", headers(x_answer=str(status)))
+    assert (denial.status, denial.body) == (status, body)
+    assert dict(denial.headers) == {"content-type": "text/plain", **framing}
+
+
+@pytest.mark.parametrize("status", [101, 103])
+async def test_a_response_that_ends_no_request(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Middleware that answers with an interim response is told so in the log; it is a 500."""
+    with mine("answering"):
+        assert (await denied("/ws/seen/", headers(x_answer=str(status)))).status == 500
+    assert f"Middleware answered a websocket with {status}" in caplog.text
 
 
 async def test_a_streaming_response() -> None:

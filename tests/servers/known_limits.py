@@ -53,6 +53,9 @@ KNOWN_LIMITS: dict[tuple[str, str], Limit] = {
         "The streams of this Python complain of each connection that hypercorn cancels.",
         here=sys.version_info < (3, 12),
     ),
+    ("hypercorn", "stops_beside_a_task_that_swallows_its_cancellation"): Limit(
+        "Its event loop waits at the end for every task that it cancelled."
+    ),
     ("granian", "sends_accept_headers"): Limit(
         "It ignores the headers of websocket.accept.", raises=KeyError
     ),

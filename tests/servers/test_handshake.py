@@ -24,6 +24,22 @@ def http_get(server: Server, path: str) -> tuple[int, bytes]:
         return response.status, response.read()
 
 
+def raw_denial(server: Server, path: str) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers and body, read by a strict HTTP client."""
+    with server.http() as connection:
+        upgrade = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        }
+        connection.request("GET", path, headers=upgrade)
+        response = connection.getresponse()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        assert len(headers) == len(response.getheaders())
+        return response.status, headers, response.read()
+
+
 async def test_chooses_a_subprotocol(server: Server) -> None:
     """The client is told which of its subprotocols the consumer chose."""
     path = f"/ws/subprotocol/{new_key()}/"
@@ -113,6 +129,25 @@ async def test_http_to_a_consumer_is_426(server: Server) -> None:
     status, _ = await asyncio.to_thread(http_get, server, f"/ws/echo/{key}/")
     assert status == 426
     assert server.journal.story(key).names == []
+
+
+STATUSES = {"chunked": 403, "101": 500, "103": 500}
+"""What becomes of an answer that can't be sent as it is."""
+
+
+@pytest.mark.parametrize("how", ["101", "103", "200", "204", "205", "304", "chunked"])
+async def test_an_answer_of_middleware_is_a_legal_denial(server: Server, how: str) -> None:
+    """Middleware may answer what no handshake can: the client gets one legal response, and soon."""
+    key = new_key()
+    before = len(server.output.all())
+    status, headers, body = await asyncio.to_thread(raw_denial, server, f"/answers/{how}/{key}/")
+    assert status == (STATUSES[how] if how in STATUSES else int(how))
+    assert "transfer-encoding" not in headers
+    # Uvicorn's websockets adds a length to all that have none.
+    assert headers.get("content-length", "0") == str(len(body))
+    assert body == (b"maybe" if how in {"200", "chunked"} else b"")
+    assert (await server.ended(key)).how("end") == "returned"
+    assert not any("Traceback" in line for line in server.output.all()[before:])
 
 
 async def test_many_denials_at_once(server: Server) -> None:

@@ -29,6 +29,7 @@ from ..protocol import (
     disconnected,
     encode_headers,
     encode_text,
+    framed_response,
 )
 from ..servers import denied
 
@@ -201,8 +202,6 @@ class Connection:
             body = encode_text(body, f"{self.owner}.reject() body")
             if body and not any(name == b"content-type" for name, _ in lines):
                 lines.append((b"content-type", b"text/plain; charset=utf-8"))
-        if not any(name == b"content-length" for name, _ in lines):
-            lines.append((b"content-length", b"%d" % len(body)))
         await self.deny(status, lines, body)
 
     async def deny(self, status: int, headers: Sequence[Header], body: bytes) -> None:
@@ -214,9 +213,10 @@ class Connection:
         self._check(Action.REJECT)
         self._move(TRANSITIONS[self.state][Action.REJECT])
         self.rejected_with = int(status)
+        headers, body = framed_response(status, headers, body)
         try:
             if "websocket.http.response" in (self._scope.get("extensions") or ()):
-                start = {"status": self.rejected_with, "headers": list(headers)}
+                start = {"status": self.rejected_with, "headers": headers}
                 await self.server_send({"type": "websocket.http.response.start", **start})
                 await self.server_send({"type": "websocket.http.response.body", "body": body})
                 await denied(self.receive, self.server_send)

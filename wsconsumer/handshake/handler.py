@@ -180,14 +180,18 @@ def _cookies(response: HttpResponseBase) -> tuple[Header, ...]:
 
 
 def _denial(response: HttpResponseBase) -> Denial:
+    if response.status_code < 200:
+        logger.error(
+            "Middleware answered a websocket with %d, which ends no request; the client gets 500.",
+            response.status_code,
+        )
+        return Denial(500)
     headers = [
         (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()
     ]
     # The page of a server error may contain the exception's text, and nobody looks at it here.
     body = b"" if response.status_code >= 500 else b"".join(response)
-    headers = [header for header in headers if header[0] != b"content-length"]
-    headers += [(b"content-length", b"%d" % len(body)), *_cookies(response)]
-    return Denial(response.status_code, headers, body)
+    return Denial(response.status_code, [*headers, *_cookies(response)], body)
 
 
 def check_host(request: WebsocketRequest) -> Denial | None:

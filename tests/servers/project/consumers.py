@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
+from tests.exceptions import ERRORS
 from tests.servers.project.journal import note
 from wsconsumer import WebsocketConsumer
 
@@ -175,10 +177,108 @@ class KeepsATask(Observed):
 
 
 class Exits(Observed):
-    """End the process, as argparse does with what a client sent."""
+    """End the process, as argparse does with what a client sent, in the hook in the path."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        if self.kwargs["where"] == "group":
+            await self.join(self.kwargs["key"])
 
     async def receive(self, data: str | bytes) -> None:
+        match self.kwargs["where"]:
+            case "receive":
+                raise SystemExit(2)
+            case "group":
+                await self.broadcast(self.kwargs["key"], data)
+            case "spawned":
+                self.spawn(self.end_it())
+
+    async def group_message(self, group: str, data: object) -> None:
         raise SystemExit(2)
+
+    async def end_it(self) -> None:
+        raise SystemExit(2)
+
+
+class SendsToAnother(Observed):
+    """Greet the connection in the path before deciding on its own; it may have gone."""
+
+    others: ClassVar[dict[str, WebsocketConsumer]] = {}
+
+    async def connect(self) -> None:
+        self.others[self.kwargs["key"]] = self
+        if self.kwargs["who"] != self.kwargs["key"]:
+            await self.others[self.kwargs["who"]].send("hello")
+
+
+class Raises(Observed):
+    """Raise the exception of that number in the hook in the path."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        match self.kwargs["where"]:
+            case "connect":
+                self.fail()
+            case "accepted":
+                await self.accept()
+                self.fail()
+            case "group":
+                await self.join(self.kwargs["key"])
+
+    async def receive(self, data: str | bytes) -> None:
+        match self.kwargs["where"]:
+            case "receive":
+                self.fail()
+            case "sent":
+                await self.send(data)
+                self.fail()
+            case "group":
+                await self.broadcast(self.kwargs["key"], data)
+            case "spawned":
+                self.spawn(self.fail_later())
+
+    async def group_message(self, group: str, data: object) -> None:
+        self.fail()
+
+    async def disconnect(self, code: int, reason: str) -> None:
+        await super().disconnect(code, reason)
+        if self.kwargs["where"] == "disconnect":
+            self.fail()
+
+    async def fail_later(self) -> None:
+        self.fail()
+
+    def fail(self) -> None:
+        raise ERRORS[self.kwargs["which"]]
+
+
+class Counted(WebsocketConsumer):
+    """Count how many came and left, for clients too many to be noted one by one."""
+
+    connects = 0
+    disconnects = 0
+
+    async def connect(self) -> None:
+        await self.accept()
+        Counted.connects += 1
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.send(data)
+
+    async def disconnect(self, code: int, reason: str) -> None:
+        Counted.disconnects += 1
+
+
+async def counts(request: HttpRequest) -> JsonResponse:
+    """Tell the counts, and what the process holds."""
+    return JsonResponse(
+        {
+            "connects": Counted.connects,
+            "disconnects": Counted.disconnects,
+            "tasks": len(asyncio.all_tasks()),
+            "files": len(os.listdir("/proc/self/fd")),
+        }
+    )
 
 
 class Pushes(Observed):

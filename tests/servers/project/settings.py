@@ -1,4 +1,4 @@
-"""As little Django as a consumer needs: no database, no middleware, no apps."""
+"""As little Django as a consumer needs: no database, no apps, and a middleware that may answer."""
 
 import json
 import os
@@ -11,7 +11,7 @@ CSRF_TRUSTED_ORIGINS = ORIGIN_SETTINGS["CSRF_TRUSTED_ORIGINS"]
 WSCONSUMER = {**ORIGIN_SETTINGS["WSCONSUMER"], "GROUPS": json.loads(os.environ.get("GROUPS", "{}"))}
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 ROOT_URLCONF = "tests.servers.project.urls"
-MIDDLEWARE: list[str] = []
+MIDDLEWARE = ["tests.servers.project.middleware.answering"]
 DATABASES: dict[str, dict[str, str]] = json.loads(os.environ.get("DATABASES", "{}"))
 USE_TZ = True
 LOGGING = {

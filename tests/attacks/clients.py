@@ -1,73 +1,13 @@
-"""Clients and consumers that misbehave, against every server: what happens, as one table.
+"""Clients and consumers that misbehave, one at a time."""
 
-Run it with `python -m tests.servers.attack`. An attack is a coroutine that gets a running server
-and returns a `Finding`; decorate one with `@attack(...)` and it is a row.
-"""
-
-import argparse
 import asyncio
-import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from websockets.exceptions import InvalidHandshake
 
-from tests.servers.harness import (
-    COMMANDS,
-    PATIENCE,
-    NothingHappened,
-    Server,
-    frame,
-    new_key,
-    remaining,
-    running,
-)
-
-MIB = 1 << 20
-BOUND = 16 * MIB
-"""What one client may make a server grow by."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What happened, and whether it stayed within bounds."""
-
-    text: str
-    is_bounded: bool
-
-    def __str__(self) -> str:
-        return self.text if self.is_bounded else f"**{self.text}**"
-
-
-Attack = Callable[[Server], Awaitable[Finding]]
-ATTACKS: dict[str, Attack] = {}
-
-
-def attack(situation: str) -> Callable[[Attack], Attack]:
-    """Make a coroutine a row of the table."""
-
-    def register(function: Attack) -> Attack:
-        ATTACKS[situation] = function
-        return function
-
-    return register
-
-
-def memory(server: Server) -> int:
-    """Return the resident bytes of the server's processes."""
-    total = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            stat = (process / "stat").read_text().rpartition(")")[2].split()
-            if int(stat[2]) == server.process.pid:
-                lines = (process / "status").read_text().splitlines()
-                sizes = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
-                total += sum(map(int, sizes)) * 1024
-    return total
+from tests.attacks.table import BOUND, MIB, Finding, attack, grown, memory
+from tests.servers.harness import PATIENCE, NothingHappened, Server, frame, new_key, remaining
 
 
 async def pour(server: Server, path: str, chunk: bytes, size: int, first: bytes = b"") -> Finding:
@@ -131,7 +71,7 @@ async def keeps_a_task(server: Server) -> Finding:
 
 @attack("makes a hook raise SystemExit: what the client gets")
 async def exits(server: Server) -> Finding:
-    websocket = await server.open(f"/ws/exits/{new_key()}/")
+    websocket = await server.open(f"/ws/exits/receive/{new_key()}/")
     await websocket.send("--help")
     await remaining(websocket)
     is_alive = not server.has_exited(within=0.5)
@@ -163,8 +103,7 @@ async def never_reads(server: Server) -> Finding:
     async with server.raw(f"/ws/pours/2000/65536/{key}/", limit=1 << 10):
         before = memory(server)
         await server.journal.count(key, "poured")
-        growth = memory(server) - before
-    return Finding(f"+{growth / MIB:.0f} MiB", growth < BOUND)
+        return Finding(*grown(server, before))
 
 
 @attack("is denied: what the server logs about the application")
@@ -179,38 +118,3 @@ async def is_denied(server: Server) -> Finding:
 
     has_complained = await asyncio.to_thread(server.output.wait, complains, 0.5)
     return Finding("an error" if has_complained else "nothing", not has_complained)
-
-
-async def find(server_name: str, function: Attack) -> Finding:
-    """Run one attack against a new server, so that none meets what another left behind."""
-    with tempfile.TemporaryDirectory() as folder, running(server_name, Path(folder)) as server:
-        try:
-            return await function(server)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is a finding
-            return Finding(f"{type(error).__name__}: {error}".splitlines()[0], is_bounded=False)
-
-
-def row(*cells: str) -> None:
-    """Print one row of the table."""
-    print("|", " | ".join(cells), "|", flush=True)  # noqa: T201  # what it is for
-
-
-async def main() -> None:
-    """Run what is asked for, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--server", nargs="+", choices=COMMANDS, default=list(COMMANDS))
-    parser.add_argument("--only", default="", help="attacks whose situation contains this text")
-    options = parser.parse_args()
-    row("A client or consumer that ...", *options.server)
-    row(*["---"] * (len(options.server) + 1))
-    is_bounded = True
-    for situation, function in ATTACKS.items():
-        if options.only in situation:
-            findings = [await find(server, function) for server in options.server]
-            is_bounded &= all(finding.is_bounded for finding in findings)
-            row(situation, *map(str, findings))
-    sys.exit(not is_bounded)
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

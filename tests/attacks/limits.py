@@ -1,0 +1,13 @@
+"""Cells that are bad because of the server itself, and what bounds them."""
+
+from typing import Final
+
+LIMITS: Final[dict[tuple[str, str], str]] = {
+    ("uvicorn-sansio", "floods_pings"): "`--ws-ping-interval` and `--ws-ping-timeout` end it",
+    ("uvicorn-sansio", "fragments"): "`--ws-max-size 1048576` bounds it",
+    ("granian", "vanishes_behind_messages"): "noticed once the hook has ended",
+    ("granian", "floods_pings"): "no setting, a proxy bounds it",
+    ("hypercorn", "sigterm"): "on Python 3.12 and later it waits until the clients have left",
+    ("granian", "sigterm"): "it drops the connections before the application is told",
+}
+"""By server and attack; a test holds that these are bad, and no others."""
