@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 ORIGIN_SETTINGS: dict[str, Any] = {
-    "CSRF_TRUSTED_ORIGINS": ["https://csrf.net:9000"],
+    "CSRF_TRUSTED_ORIGINS": ["https://csrf.net:9000", "*", "null", "https://csrf.org/", "a://*"],
     "WSCONSUMER": {
         "ALLOWED_ORIGINS": [
             "https://app.example.net",
             "https://*.wild.net",
             "capacitor://localhost",
-            "https://not a pattern",
+            "moz-extension://*",
+            "http://localhost:*",
+            "file://",
         ]
     },
 }
@@ -44,7 +46,7 @@ ORIGINS = [
     ("empty", "", "example.com", False, False),
     ("no-scheme", "example.com", "example.com", False, False),
     ("other-scheme", "ws://example.com", "example.com", False, False),
-    ("file", "file://", "example.com", False, False),
+    ("file", "file://", "example.com", False, True),
     ("path", "http://example.com/", "example.com", False, False),
     ("user-info", "http://example.com@evil.com", "example.com", False, False),
     ("own-as-user-info", "http://evil.com@example.com", "example.com", False, False),
@@ -68,5 +70,14 @@ ORIGINS = [
     ("wildcard-port", "https://a.wild.net:8443", "example.com", False, False),
     ("trusted-for-csrf", "https://csrf.net:9000", "example.com", False, True),
     ("trusted-for-csrf-port", "https://csrf.net", "example.com", False, False),
+    ("slash-for-csrf", "https://csrf.org", "example.com", False, False),
+    ("star-for-csrf", "a://b", "example.com", False, False),
+    ("any-port", "http://localhost:5173", "example.com", False, True),
+    ("any-port-default", "http://localhost", "example.com", False, True),
+    ("any-port-scheme", "https://localhost:5173", "example.com", False, False),
+    ("any-port-host", "http://localhost.evil.com:5173", "example.com", False, False),
+    ("any-extension", "moz-extension://0a-1b", "example.com", False, True),
+    ("other-extension", "chrome-extension://0a-1b", "example.com", False, False),
+    ("file-with-host", "file://host", "example.com", False, False),
     ("app-scheme", "capacitor://localhost", "example.com", False, True),
 ]

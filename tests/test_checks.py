@@ -132,11 +132,37 @@ def test_no_daphne(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found() == {}
 
 
-@override_settings(WSCONSUMER={"ALLOWED_ORIGINS": ["*"]})
-def test_any_origin() -> None:
-    """W002: a star is told with --deploy, and only then."""
-    assert found() == {}
-    assert "any site can open sockets here" in found(deploy=True)["wsconsumer.W002"]
+@pytest.mark.parametrize(
+    ("entry", "whom"),
+    [
+        ("*", "any site"),
+        ("null", "any site (in a sandboxed frame)"),
+        ("file://", "any local file that a browser shows"),
+        ("chrome-extension://*", "any page or extension of chrome-extension://"),
+    ],
+)
+def test_any_origin(entry: str, whom: str) -> None:
+    """W002: whom a wide entry lets in is told with --deploy, and only then."""
+    with override_settings(WSCONSUMER={"ALLOWED_ORIGINS": [entry, "http://localhost:*"]}):
+        assert found() == {}
+        assert f"{entry!r}: {whom} can open sockets here" in found(deploy=True)["wsconsumer.W002"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        ("https://example.com/", 'Write "https://example.com".'),
+        ("http://localhost:*", "write 'http://localhost:*' in WSCONSUMER['ALLOWED_ORIGINS']."),
+        ("chrome-extension://*", "in WSCONSUMER['ALLOWED_ORIGINS']."),
+    ],
+)
+def test_csrf_trusted_origins(entry: str, hint: str) -> None:
+    """W005: what is of no use for websockets is a warning, since it may be of use to Django."""
+    with override_settings(CSRF_TRUSTED_ORIGINS=[entry, "https://*.example.com"]):
+        messages = found()
+    assert list(messages) == ["wsconsumer.W005"]
+    assert messages["wsconsumer.W005"].startswith(f"CSRF_TRUSTED_ORIGINS has {entry!r}, which lets")
+    assert messages["wsconsumer.W005"].endswith(hint)
 
 
 def test_groups_that_can_not_work() -> None:

@@ -43,7 +43,7 @@ MISTAKES = [
     ({"THREADS": True}, "wsconsumer.E003", "must be an int of at least 1, got True."),
     ({"THREADS": "8"}, "wsconsumer.E003", "must be an int of at least 1, got '8'."),
     ({"ALLOWED_ORIGINS": "*"}, "wsconsumer.E003", "must be a list of origins with their scheme"),
-    ({"ALLOWED_ORIGINS": ["example.com"]}, "wsconsumer.E003", "with their scheme"),
+    ({"ALLOWED_ORIGINS": ["example.com"]}, "wsconsumer.E003", 'Write "https://example.com".'),
     ({"ALLOWED_ORIGINS": [1]}, "wsconsumer.E003", "with their scheme"),
     ({"GROUPS": "redis://"}, "wsconsumer.E003", "must be a dict with BACKEND (a dotted path)"),
     ({"GROUPS": {"BACKEN": "x"}}, "wsconsumer.E003", "must be a dict with BACKEND"),

@@ -74,6 +74,7 @@ HOUSE = [
     "hooks",
     "limits",
     "conf",
+    "origins",
     "protocol",
     "log_thread",
     "counters",

@@ -401,3 +401,36 @@ async def test_other_applications_keep_their_session() -> None:
     await run(Plain.as_asgi(), {"type": "websocket.disconnect"}, session=store(key))
     assert [is_snapshot(session) for session in seen] == [False, False]
     assert await read(key) == {"old": 1, "mounted": 1, "plain": 1}
+
+
+async def test_an_error_in_sync_code_saves_nothing() -> None:
+    """An exception leaves the session of the store and of the request as they were."""
+    key = await create(old=1)
+    request = WebsocketRequest(scope(session=store(key)))
+
+    def fail() -> None:
+        with fresh_session(request) as session:
+            session["new"] = 1
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await sync_to_async(fail)()
+    assert await read(key) == {"old": 1}
+
+
+@pytest.mark.usefixtures("backend")
+async def test_a_snapshot_is_read_late() -> None:
+    """A session that nothing read in the handshake is loaded when a hook reads it."""
+
+    class Late(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            session = self.request.session
+            await self.send(str(await sync_to_async(session.get)("old")))
+            await self.send(str(await session.aget("old")))
+
+    only = ["django.contrib.sessions.middleware.SessionMiddleware"]
+    key = await create(old=1)
+    with override_settings(MIDDLEWARE=only):
+        async with opened(Late, key) as ws:
+            await ws.send("a")
+            assert [await ws.receive(), await ws.receive()] == ["1", "1"]

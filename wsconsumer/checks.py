@@ -15,10 +15,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
 
-from . import conf
+from . import conf, origins
 from .groups.loading import MEMORY, make_backend
 from .handshake.routes import all_routes, websocket_routes
 from .handshake.views import ConsumerView
+from .origins import ANY, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,17 +96,49 @@ def check_daphne(**_: Any) -> list[CheckMessage]:
 
 
 def check_allowed_origins(**_: Any) -> list[CheckMessage]:
-    """W002: every site may open sockets with its visitors' cookies."""
-    if not _settings_are_good() or "*" not in conf.get("ALLOWED_ORIGINS"):
+    """W002: somebody besides named sites may open sockets with visitors' cookies."""
+    if not _settings_are_good():
         return []
     return [
         Warning(
-            "WSCONSUMER['ALLOWED_ORIGINS'] has '*': any site can open sockets here, with the "
+            f"WSCONSUMER['ALLOWED_ORIGINS'] has {entry!r}: {whom} can open sockets here, with the "
             "cookies of its visitors.",
             "Name the origins that you mean, such as https://app.example.com.",
             id="wsconsumer.W002",
         )
+        for entry in conf.get("ALLOWED_ORIGINS")
+        if (whom := _whom_it_lets_in(Pattern.parse(entry))) is not None
     ]
+
+
+def _whom_it_lets_in(pattern: Pattern) -> str | None:
+    if pattern.scheme == ANY:
+        return "any site"
+    if pattern.scheme == "null":
+        return "any site (in a sandboxed frame)"
+    if pattern.scheme == "file":
+        return "any local file that a browser shows"
+    if pattern.host == ANY:
+        return f"any page or extension of {pattern.scheme}://"
+    return None
+
+
+def check_csrf_trusted_origins(**_: Any) -> list[CheckMessage]:
+    """W005: entries of ``CSRF_TRUSTED_ORIGINS`` that let no websocket in."""
+    return [
+        Warning(
+            f"CSRF_TRUSTED_ORIGINS has {entry!r}, which lets no websocket in.",
+            origins.find_problem(entry)
+            or f"If websockets should, write {entry!r} in WSCONSUMER['ALLOWED_ORIGINS'].",
+            id="wsconsumer.W005",
+        )
+        for entry in settings.CSRF_TRUSTED_ORIGINS
+        if not _is_trusted_for_csrf(entry)
+    ]
+
+
+def _is_trusted_for_csrf(entry: str) -> bool:
+    return origins.find_problem(entry) is None and Pattern.parse(entry).is_trusted_for_csrf
 
 
 def check_groups(**_: Any) -> list[CheckMessage]:

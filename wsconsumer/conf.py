@@ -7,12 +7,14 @@ setting is first used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+from . import origins
 
 
 class Setting(NamedTuple):
@@ -32,9 +34,7 @@ class Problem(NamedTuple):
 
 
 def _is_origins(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(
-        isinstance(origin, str) and (origin == "*" or "://" in origin) for origin in value
-    )
+    return isinstance(value, list | tuple) and all(isinstance(origin, str) for origin in value)
 
 
 def _is_count(value: Any) -> bool:
@@ -133,6 +133,19 @@ def problems() -> Iterator[Problem]:
                 "wsconsumer.E003",
                 f"WSCONSUMER[{name!r}] must be {SETTINGS[name].expected}, got {value!r}.",
                 f"The default is {SETTINGS[name].default!r}.",
+            )
+        elif name == "ALLOWED_ORIGINS":
+            yield from _wrong_origins(value)
+
+
+def _wrong_origins(entries: Iterable[str]) -> Iterator[Problem]:
+    for entry in entries:
+        advice = origins.find_problem(entry)
+        if advice is not None:
+            yield Problem(
+                "wsconsumer.E003",
+                f"WSCONSUMER['ALLOWED_ORIGINS'] has {entry!r}, which matches no Origin.",
+                advice,
             )
 
 

@@ -13,7 +13,7 @@ from tests.origins import ORIGIN_SETTINGS, ORIGINS
 from wsconsumer import WebsocketConsumer
 from wsconsumer.counters import counters
 from wsconsumer.handshake.dispatcher import WebsocketDispatcher
-from wsconsumer.handshake.origin import Origin
+from wsconsumer.origins import Origin
 
 pytestmark = pytest.mark.urls("tests.handshake.telling")
 
@@ -62,7 +62,10 @@ async def test_several_origins(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @override_settings(WSCONSUMER={"ALLOWED_ORIGINS": ["*"]}, MIDDLEWARE=[])
-@pytest.mark.parametrize(("origin", "allowed"), [("http://evil.com", True), ("null", False)])
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("http://evil.com", True), ("null", True), ("file://", True), ("a b", False)],
+)
 async def test_any_origin(origin: str, allowed: bool) -> None:
     """A star lets in every origin that is one."""
     application = WebsocketDispatcher([path("ws/", WebsocketConsumer.as_view())])

@@ -84,3 +84,28 @@ def test_user_and_session_of_an_outer_application() -> None:
     request: Any = WebsocketRequest(scope(user="ada", session={"a": 1}))
     assert (request.user, request.session) == ("ada", {"a": 1})
     assert not hasattr(WebsocketRequest(scope()), "user")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "secure"),
+    [
+        (None, "wss", False),
+        (("HTTP_X_FORWARDED_PROTO", "https"), "wss", True),
+        (("HTTP_X_FORWARDED_PROTO", "https"), "wss, http", True),
+        (("HTTP_X_FORWARDED_PROTO", "https"), "ws, wss", False),
+        (("HTTP_X_FORWARDED_PROTO", "https"), "ws", False),
+        (("HTTP_X_FORWARDED_PROTO", "https"), None, False),
+        (("HTTP_X_FORWARDED_PROTO", "on"), "wss", False),
+        (("HTTP_X_SSL", "on"), "wss", False),
+    ],
+)
+def test_a_proxy_that_says_wss(setting: Any, value: str | None, secure: bool) -> None:
+    """Where the setting waits for https, wss is the same, and META stays as it came."""
+    lines = [(b"host", b"example.com")]
+    if value is not None:
+        lines.append((b"x-forwarded-proto", value.encode()))
+    with override_settings(SECURE_PROXY_SSL_HEADER=setting):
+        request = WebsocketRequest(scope(path="/ws/", headers=lines))
+        assert request.is_secure() is secure
+        assert request.build_absolute_uri().startswith("https://" if secure else "http://")
+    assert request.META.get("HTTP_X_FORWARDED_PROTO") == value

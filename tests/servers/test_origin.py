@@ -11,7 +11,9 @@ from tests.servers.harness import HOST, PATIENCE, Server, new_key
 ON_THE_WIRE = [row for row in ORIGINS if row[0] not in {"space", "newline", "idn"}]
 
 
-async def shake(server: Server, host: str, origins: list[bytes], secure: bool) -> int:
+async def shake(
+    server: Server, host: str, origins: list[bytes], secure: bool, proto: bytes = b"https"
+) -> int:
     """Ask for a websocket, and return the status of the answer."""
     lines = [
         b"GET /ws/echo/%b/ HTTP/1.1" % new_key().encode(),
@@ -21,7 +23,7 @@ async def shake(server: Server, host: str, origins: list[bytes], secure: bool) -
         b"Sec-WebSocket-Version: 13",
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         *(b"Origin: " + origin for origin in origins),
-        *([b"X-Forwarded-Proto: https"] if secure else []),
+        *([b"X-Forwarded-Proto: " + proto] if secure else []),
     ]
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(HOST, server.port)
@@ -61,3 +63,10 @@ async def test_several_origins(server: Server) -> None:
 async def test_another_host(server: Server) -> None:
     """A host that is not ours is refused."""
     assert await shake(server, "evil.com", [], secure=False) in {400, 403}
+
+
+async def test_a_proxy_that_says_wss(server: Server) -> None:
+    """A page from http may not open what a proxy says came by wss; one from https may."""
+    for origin, allowed in ((b"https://example.com", True), (b"http://example.com", False)):
+        status = await shake(server, "example.com", [origin], secure=True, proto=b"wss")
+        assert (status == 101) is allowed

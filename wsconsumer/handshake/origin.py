@@ -8,55 +8,19 @@ section 10.2). So a page of another site is refused unless the settings trust it
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.utils.http import is_same_domain
 
 from .. import conf
 from ..escaping import escape
+from ..origins import DEFAULT_PORTS, Origin, Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from .request import WebsocketRequest
-
-_ORIGIN: Final = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
-)
-_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
-
-
-class Origin(NamedTuple):
-    """A web origin (RFC 6454): scheme, host and port, with the default port written out."""
-
-    scheme: str
-    host: str
-    port: str
-
-    @classmethod
-    def parse(cls, text: str) -> Origin | None:
-        """Parse an origin, in any case; return ``None`` for anything else."""
-        match = _ORIGIN.fullmatch(text.lower())
-        if match is None:
-            return None
-        scheme, host, port = match["scheme"], match["host"], match["port"]
-        return cls(scheme, host, port or _DEFAULT_PORTS.get(scheme, ""))
-
-    def matches(self, pattern: str) -> bool:
-        """
-        Return whether an entry of a setting covers this origin.
-
-        As in ``CSRF_TRUSTED_ORIGINS``, ``https://*.example.com`` covers the domain and everything
-        below it, and never ``evil-example.com``.
-        """
-        scheme, _, rest = pattern.lower().partition("://")
-        wanted = Origin.parse(f"{scheme}://{rest.removeprefix('*.')}")
-        if wanted is None or (wanted.scheme, wanted.port) != (self.scheme, self.port):
-            return False
-        pattern = f".{wanted.host}" if rest.startswith("*.") else wanted.host
-        return bool(is_same_domain(self.host, pattern))
 
 
 def find_problem(request: WebsocketRequest) -> str | None:
@@ -89,11 +53,21 @@ def _is_own(request: WebsocketRequest, origin: Origin) -> bool:
     A secure request needs a secure page. A request that looks insecure may have come through a
     proxy that terminates TLS, so there the scheme of the page decides what the default port is.
     """
-    if origin.scheme not in _DEFAULT_PORTS or (request.is_secure() and origin.scheme != "https"):
+    if origin.scheme not in DEFAULT_PORTS or (request.is_secure() and origin.scheme != "https"):
         return False
     return Origin.parse(f"{origin.scheme}://{request.get_host()}") == origin
 
 
 def _is_trusted(origin: Origin) -> bool:
-    patterns: Iterable[str] = (*settings.CSRF_TRUSTED_ORIGINS, *conf.get("ALLOWED_ORIGINS"))
-    return any(pattern == "*" or origin.matches(pattern) for pattern in patterns)
+    if any(Pattern.parse(entry).matches(origin) for entry in conf.get("ALLOWED_ORIGINS")):
+        return True
+    return any(pattern.matches(origin) for pattern in _trusted_for_csrf())
+
+
+def _trusted_for_csrf() -> Iterator[Pattern]:
+    for entry in settings.CSRF_TRUSTED_ORIGINS:
+        # What is of no use here may be of use to Django; a check warns of it.
+        with suppress(ValueError):
+            pattern = Pattern.parse(entry)
+            if pattern.is_trusted_for_csrf:
+                yield pattern

@@ -9,6 +9,7 @@ from io import BytesIO
 from sys import intern
 from typing import TYPE_CHECKING, Final
 
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
 if TYPE_CHECKING:
@@ -45,6 +46,17 @@ class WebsocketRequest(ASGIRequest):
         for name in ("user", "session"):
             if name in scope:
                 setattr(self, name, scope[name])
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``; ``wss`` from a proxy that says ``https`` for pages is the same."""
+        scheme: str = super().scheme or "http"
+        return "https" if self._came_by_wss() else scheme
+
+    def _came_by_wss(self) -> bool:
+        header, secure_value = settings.SECURE_PROXY_SSL_HEADER or ("", "")
+        value: str = self.META.get(header, "")
+        return secure_value == "https" and value.split(",", 1)[0].strip() == "wss"
 
     def _get_scheme(self) -> str:
         scheme: str = self.scope.get("scheme") or "ws"
