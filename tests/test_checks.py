@@ -9,6 +9,7 @@ import pytest
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_django_application
 from django.core.checks import run_checks
+from django.db import connections
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import include, path
@@ -192,3 +193,34 @@ def test_workers_of_a_queue() -> None:
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the machine that the tests run on says."""
     monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("pool", "size"),
+    [
+        (None, None),
+        (False, None),
+        (True, 4),
+        ({"min_size": 2}, 2),
+        ({"min_size": 2, "max_size": 11}, 11),
+        ({"max_size": 12}, None),
+        ({"max_size": None, "min_size": 12}, None),
+    ],
+    ids=str,
+)
+def test_a_pool_that_is_too_small(
+    pool: Any, size: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W004: four handshake threads and eight lanes may want twelve connections at once."""
+    database = connections.settings["default"]
+    monkeypatch.setitem(database, "OPTIONS", {} if pool is None else {"pool": pool})
+    expected = [] if size is None else ["wsconsumer.W004"]
+    assert list(found()) == expected
+    if size is not None:
+        assert f"has at most {size} connections" in found()["wsconsumer.W004"]
+
+
+@override_settings(WSCONSUMER={"NO_SUCH": 1})
+def test_pools_with_wrong_settings() -> None:
+    """While the settings are wrong, only that is told."""
+    assert list(found()) == ["wsconsumer.E002"]

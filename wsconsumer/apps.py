@@ -19,6 +19,7 @@ class WsconsumerConfig(AppConfig):
         registry.register(checks.check_daphne, "wsconsumer")
         registry.register(checks.check_groups, "wsconsumer")
         registry.register(checks.check_processes, "wsconsumer")
+        registry.register(checks.check_pools, "wsconsumer")
         registry.register(checks.check_csrf_trusted_origins, "wsconsumer")
         registry.register(
             checks.check_allowed_origins, "wsconsumer", registry.Tags.security, deploy=True

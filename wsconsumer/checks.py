@@ -13,6 +13,7 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from . import conf, origins
@@ -168,6 +169,34 @@ def check_processes(**_: Any) -> list[CheckMessage]:
             id="wsconsumer.W003",
         )
     ]
+
+
+def check_pools(**_: Any) -> list[CheckMessage]:
+    """W004: a pool with fewer connections than threads that may want one at once."""
+    if not _settings_are_good():
+        return []
+    threads = conf.get("HANDSHAKE_THREADS") + conf.get("THREADS")
+    return [
+        Warning(
+            f"The connection pool of DATABASES[{alias!r}] has at most {size} connections, and "
+            f"websockets use up to {threads} threads. Handshakes and pages may have to wait, and fail.",
+            f'Set OPTIONS["pool"]["max_size"] to at least {threads}, and more for pages; or lower '
+            "WSCONSUMER['HANDSHAKE_THREADS'] and WSCONSUMER['THREADS'].",
+            id="wsconsumer.W004",
+        )
+        for alias, size in _pools()
+        if size < threads
+    ]
+
+
+def _pools() -> Iterator[tuple[str, int]]:
+    """Yield the databases with a connection pool, and its largest size (that of psycopg_pool)."""
+    for alias in connections:
+        pool = connections.settings[alias].get("OPTIONS", {}).get("pool")
+        if pool:
+            sizes = pool if isinstance(pool, dict) else {}
+            smallest = sizes.get("min_size", 4)
+            yield alias, sizes.get("max_size") or smallest
 
 
 def _evidence_of_processes() -> Iterator[str]:
