@@ -7,9 +7,10 @@ import logging
 from typing import Any
 
 import pytest
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 from django.core.signals import got_request_exception
 from django.http import Http404
+from django.utils.functional import SimpleLazyObject
 
 from tests.fakes import ACCEPT, CONNECT, DENIAL, DENIED, Wire, close, disconnect, run, scope, text
 from tests.recording import Chat, Failing, Recorder
@@ -54,6 +55,28 @@ async def test_an_error_in_a_hook(
     assert (record.name, record.levelname) == ("wsconsumer.consumer", "ERROR")
     assert record.exc_info is not None
     assert record.exc_info[1] is Failing.error
+
+
+class Describing:
+    """A user whose description asks the database, as a project's ``__str__`` may."""
+
+    def __str__(self) -> str:
+        raise SynchronousOnlyOperation("You cannot call this from an async context.")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("is_lazy", [False, True], ids=["plain", "lazy"])
+async def test_a_user_that_can_not_be_described(
+    is_lazy: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None of the project's code runs to name the user, and the error is not lost."""
+    user: Any = SimpleLazyObject(Describing) if is_lazy else Describing()
+    application = Failing.as_asgi(log=[], where="receive")
+    await run(application, text("a"), disconnect(), path="/chat/", user=user)
+    (record,) = caplog.records
+    who = "a user that was not loaded" if is_lazy else "a user of type Describing"
+    assert record.getMessage() == f"Failing.receive() failed on /chat/ for {who}"
 
 
 async def test_an_error_before_accept_is_a_500() -> None:

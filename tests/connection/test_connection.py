@@ -176,3 +176,24 @@ async def test_a_client_that_left_needs_no_denial(caplog: pytest.LogCaptureFixtu
     wire.fail_on = "websocket.close"
     await deciding(lambda c: c.reject()).as_asgi()(scope(), wire.receive, wire.send)
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen", "lines"),
+    [(["token", "abc"], None, 1), (["chat"], "chat", 0), ([], None, 0)],
+    ids=["none of several", "one", "none offered"],
+)
+async def test_offered_subprotocols_of_which_none_is_chosen(
+    offered: list[str], chosen: str | None, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A browser fails such a connection, so one line says why, without what was offered."""
+    caplog.set_level("INFO", "wsconsumer.consumer")
+
+    async def decide(consumer: Any) -> None:
+        await consumer.accept(chosen)
+
+    await run(deciding(decide).as_asgi(), disconnect(), subprotocols=offered)
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(texts) == lines
+    assert all("accepted without a subprotocol" in text for text in texts)
+    assert not any("abc" in text for text in texts)

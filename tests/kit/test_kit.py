@@ -161,6 +161,17 @@ async def test_advance_goes_forwards() -> None:
         await advance(-1)
 
 
+class ForeignLoop(asyncio.AbstractEventLoop):
+    """An event loop whose clock is not asyncio's, like uvloop's."""
+
+
+def test_advance_needs_a_loop_of_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another loop the error names it, and what to do."""
+    monkeypatch.setattr(asyncio, "get_running_loop", ForeignLoop)
+    with pytest.raises(TypeError, match=r"got tests\.kit\.test_kit\.ForeignLoop\. Run this test"):
+        advance(1).send(None)
+
+
 async def test_settle_waits_for_threads() -> None:
     """An application that waits for a thread is not idle."""
     release = threading.Event()

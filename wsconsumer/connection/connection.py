@@ -185,6 +185,12 @@ class Connection:
         self._move(TRANSITIONS[ConnectionState.CONNECTING][Action.ACCEPT])
         self.accepted = True
         self.subprotocol = subprotocol
+        if offered and subprotocol is None:
+            logger.info(
+                "%s accepted without a subprotocol, but the client offers some: a browser then "
+                "closes with 1006. Choose one with accept(subprotocol).",
+                self.owner,
+            )
 
     async def reject(
         self, status: int = 403, body: str | bytes = "", headers: RawHeaders = ()

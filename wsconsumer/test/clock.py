@@ -16,6 +16,12 @@ async def advance(seconds: float) -> None:
     if seconds < 0:
         raise ValueError(f"advance() expects seconds of at least 0, got {seconds}.")
     loop: Any = asyncio.get_running_loop()
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        raise TypeError(
+            f"advance() expects an event loop of asyncio, whose clock it can move, got "
+            f"{type(loop).__module__}.{type(loop).__qualname__}. Run this test with asyncio's own "
+            "loop."
+        )
     end = loop.time() + seconds
     await turns()
     while (due := _next_timer(loop)) is not None and due <= end:
