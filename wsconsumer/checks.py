@@ -179,7 +179,7 @@ def check_pools(**_: Any) -> list[CheckMessage]:
     return [
         Warning(
             f"The connection pool of DATABASES[{alias!r}] has at most {size} connections, and "
-            f"websockets use up to {threads} threads. Handshakes and pages may have to wait, and fail.",
+            f"websockets use up to {threads} threads. Handshakes and pages may wait, and fail.",
             f'Set OPTIONS["pool"]["max_size"] to at least {threads}, and more for pages; or lower '
             "WSCONSUMER['HANDSHAKE_THREADS'] and WSCONSUMER['THREADS'].",
             id="wsconsumer.W004",

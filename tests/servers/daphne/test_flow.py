@@ -189,6 +189,22 @@ async def test_messages_after_a_close(lent: Lent) -> None:
     assert await lent.received() == [1] * (MAX_EVENTS + 1)
 
 
+async def test_a_message_that_fills_the_queue_while_it_is_waited_for(lent: Lent) -> None:
+    """Reading goes on although the wait for the message had begun before."""
+    waiting = asyncio.ensure_future(lent.receive())
+    await settled()
+    lent.peer.client.send_binary(b"." * (MAX_SIZE * 2))
+    lent.peer.flush()
+    assert lent.peer.transport.producerState == "paused"
+    assert len((await waiting)["bytes"]) == MAX_SIZE * 2
+    following = asyncio.ensure_future(lent.receive())
+    await settled()
+    assert lent.peer.transport.producerState == "producing"
+    lent.peer.client.send_text(b"more")
+    lent.peer.flush()
+    assert (await following)["text"] == "more"
+
+
 async def test_a_receive_that_is_not_daphnes(caplog: pytest.LogCaptureFixture) -> None:
     """Where another application wraps receive(), daphne reads without bound; the log says so."""
     explain_fallback.cache_clear()
