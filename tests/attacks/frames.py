@@ -128,7 +128,7 @@ async def ends(server: Server, octets: bytes) -> bool:
 @attack(
     "{count} malformed frames: the connection ends, and a socket beside it echoes",
     full=len(CASES),
-    quick=60,
+    quick=len(CASES),
 )
 async def frames(server: Server, count: int) -> Finding:
     names = list(CASES)[:: len(CASES) // count][:count]
