@@ -57,6 +57,7 @@ def test_close_codes() -> None:
         "SERVICE_RESTART": 1012,
         "TRY_AGAIN_LATER": 1013,
         "BAD_GATEWAY": 1014,
+        "NOT_AUTHENTICATED": 4401,
     }
 
 
