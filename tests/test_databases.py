@@ -185,7 +185,6 @@ def pooled(postgres: Postgres, django_db_blocker: Any) -> Iterator[str]:
             yield alias
         finally:
             connections[alias].close_pool()  # type: ignore[attr-defined]
-            del connections[alias]
 
 
 def select(alias: str) -> Callable[[str], str]:
