@@ -109,4 +109,6 @@ def database(alias: str, settings: dict[str, Any]) -> Iterator[str]:
         yield alias
     finally:
         drop_threads()
+        if alias in {used.alias for used in connections.all(initialized_only=True)}:
+            del connections[alias]
         del connections.settings[alias]

@@ -173,6 +173,21 @@ def test_groups_that_can_not_work() -> None:
         assert "names the backend 'no.such.Backend'" in found()["wsconsumer.E006"]
 
 
+@override_settings(WSCONSUMER={"THREAD_CONTEXT": "tests.no_such.context"})
+def test_a_thread_context_that_is_not_there() -> None:
+    """E007: THREAD_CONTEXT names what can't be imported."""
+    assert list(found()) == ["wsconsumer.E007"]
+    assert (
+        "'tests.no_such.context' can't be imported: No module named" in found()["wsconsumer.E007"]
+    )
+
+
+@override_settings(WSCONSUMER={"THREAD_CONTEXT": "contextlib.nullcontext"})
+def test_a_thread_context_that_is_there() -> None:
+    """A name that can be imported is good."""
+    assert found() == {}
+
+
 @pytest.mark.parametrize("number", ["", "1", "2", "auto"])
 def test_web_concurrency(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """W003: several workers and groups in memory don't go together."""

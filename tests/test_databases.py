@@ -185,7 +185,6 @@ def pooled(postgres: Postgres, django_db_blocker: Any) -> Iterator[str]:
             yield alias
         finally:
             connections[alias].close_pool()  # type: ignore[attr-defined]
-            del connections[alias]
 
 
 def select(alias: str) -> Callable[[str], str]:
@@ -199,9 +198,16 @@ def select(alias: str) -> Callable[[str], str]:
     return staticmethod(work)
 
 
-def in_pool(alias: str) -> int:
-    """Return how many connections of the pool nobody uses."""
-    return int(connections[alias].pool.get_stats()["pool_available"])  # type: ignore[attr-defined]
+def stats(alias: str) -> dict[str, int]:
+    """Return what the pool says of itself; it leaves out what is 0."""
+    found: dict[str, int] = connections[alias].pool.get_stats()  # type: ignore[attr-defined]
+    return found
+
+
+def is_unused(alias: str) -> bool:
+    """Return whether all connections are in the pool."""
+    found = stats(alias)
+    return found["pool_available"] == found["pool_size"]
 
 
 @override_settings(WSCONSUMER={"THREADS": 4})
@@ -221,9 +227,27 @@ async def test_idle_lanes_give_their_connections_back(
         for number in ("1", "2"):
             asking = [client.ask(f"SELECT {number}") for client in opened]
             assert await asyncio.gather(*asking) == [number] * 4
-            await sync_to_async(until, thread_sensitive=False)(
-                lambda: in_pool(pooled) == 4, "the connections to go back"
+            await wait_for(
+                lambda: stats(pooled)["pool_available"] == 4, "the connections to go back"
             )
+
+
+async def test_a_transaction_left_on_a_connection_from_a_pool(pooled: str) -> None:
+    """Closed or not, it is ended, and what comes after works."""
+
+    def work(data: str) -> str:
+        if data != "select":
+            transaction.atomic(pooled).__enter__()
+        if data == "close":
+            connections[pooled].close()
+        return select(pooled)("SELECT 1") if data != "close" else ""
+
+    for leaving in ("leave", "close"):
+        client = Client(Syncing, work=staticmethod(work))
+        await client.wire.until_sent(1)
+        assert await client.fail(leaving) == 1011
+        async with clients(1, Syncing, work=staticmethod(work)) as (other,):
+            assert await other.ask("select") == "1"
 
 
 async def test_a_busy_lane_keeps_its_connection(
@@ -236,12 +260,11 @@ async def test_a_busy_lane_keeps_its_connection(
     assert len(pids) == 1
 
 
-async def test_a_cursor_on_the_server_keeps_the_connection(
-    pooled: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """aiterator() goes on after an idle while; when it is done, the connection goes back."""
-    monkeypatch.setattr(threads, "POOL_TIMEOUT", 0.05)
+@pytest.fixture
+def rows(pooled: str) -> Iterator[Any]:
+    """Make a table with three rows; return the manager."""
     manager = ContentType.objects.using(pooled)
+    (lane,) = threads.lanes().all
 
     def make() -> None:
         with connections[pooled].schema_editor() as editor:
@@ -252,31 +275,57 @@ async def test_a_cursor_on_the_server_keeps_the_connection(
         with connections[pooled].schema_editor() as editor:
             editor.delete_model(ContentType)
 
-    class Reading(WebsocketConsumer):
-        async def connect(self) -> None:
-            await self.accept()
-            self.rows = manager.order_by("pk").aiterator(chunk_size=1)
+    lane.submit(make).result()
+    yield manager
+    lane.submit(drop).result()
 
-        async def receive(self, data: str | bytes) -> None:
-            row = await anext(self.rows, None)
-            await self.send(row.model if row else "done")
 
-    def looked_for_cursors() -> bool:
-        asked = "SELECT 1 FROM pg_cursors%"
-        return bool(postgres.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE %s", asked))
+class Reading(WebsocketConsumer):
+    """Answers with the next row, by way of a cursor on the server."""
 
-    threads.lanes().all[0].submit(make).result()
-    try:
-        async with clients(1, Reading) as (client,):
-            assert await client.ask("next") == "model0"
-            await sync_to_async(until, thread_sensitive=False)(
-                looked_for_cursors, "the lane to look for cursors"
-            )
-            assert await client.ask("next") == "model1"
-            assert await client.ask("next") == "model2"
-            assert await client.ask("next") == "done"
-            await sync_to_async(until, thread_sensitive=False)(
-                lambda: in_pool(pooled) == 1, "the connection to go back"
-            )
-    finally:
-        threads.lanes().all[0].submit(drop).result()
+    manager: Any = None
+
+    async def connect(self) -> None:
+        await self.accept()
+        self.rows = self.manager.order_by("pk").aiterator(chunk_size=1)
+
+    async def receive(self, data: str | bytes) -> None:
+        row = await anext(self.rows, None)
+        await self.send(row.model if row else "done")
+
+
+async def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Wait for something outside of the event loop."""
+    await sync_to_async(until, thread_sensitive=False)(condition, what)
+
+
+LOOKED = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT 1 FROM pg_cursors%%'"
+
+
+async def test_a_cursor_on_the_server_keeps_the_connection(
+    pooled: str, rows: Any, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiterator() goes on after an idle while; when it is done, the connection goes back."""
+    monkeypatch.setattr(threads, "POOL_TIMEOUT", 0.05)
+    async with clients(1, Reading, manager=rows) as (client,):
+        assert await client.ask("next") == "model0"
+        await wait_for(lambda: postgres.query(LOOKED), "the lane to look for cursors")
+        assert await client.ask("next") == "model1"
+        assert await client.ask("next") == "model2"
+        assert await client.ask("next") == "done"
+        await wait_for(lambda: is_unused(pooled), "the connection to go back")
+
+
+async def test_a_connection_that_breaks_while_it_is_idle(
+    pooled: str, rows: Any, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool gets it back, and replaces it."""
+    monkeypatch.setattr(threads, "POOL_TIMEOUT", 0.05)
+    client = Client(Reading, manager=rows)
+    await client.wire.until_sent(1)
+    assert await client.ask("next") == "model0"
+    await wait_for(lambda: postgres.query(LOOKED), "the lane to look for cursors")
+    (pid,) = postgres.query(LOOKED)[0]
+    postgres.query("SELECT pg_terminate_backend(%s)", pid)
+    await wait_for(lambda: stats(pooled).get("returns_bad"), "the connection to be replaced")
+    assert await client.fail("next") == 1011

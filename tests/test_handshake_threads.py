@@ -149,7 +149,7 @@ async def test_handshakes_have_threads_of_their_own(noted: type[Noting]) -> None
     with project("noting", HANDSHAKE_THREADS=2):
         async with clients(20, Syncing) as opened:
             worked = {await client.ask("who") for client in opened}
-    assert worked == {f"wsconsumer-lane-{n}_0" for n in range(LANES)}
+    assert worked == {f"wsconsumer-lane-{n}" for n in range(LANES)}
     assert len(noted.names) == 20
     assert set(noted.names) <= {"wsconsumer-handshake_0", "wsconsumer-handshake_1"}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ from django.db.backends.signals import connection_created
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.urls import path
 
-from tests.fakes import ACCEPT, disconnect, run, sent, text
+from tests.fakes import ACCEPT, disconnect, run, sent, text, until
 from tests.syncing import Client, Syncing, clients, query
 from wsconsumer import WebsocketConsumer, databases, threads
 from wsconsumer.connection.connection import Connection
@@ -115,6 +117,46 @@ async def test_blocked_lanes_delay_nobody_else() -> None:
         assert not any(task.done() for task in waiting)
         release.set()
         assert await asyncio.gather(*waiting) == ["block"] * (LANES - 1)
+
+
+async def test_work_that_was_cancelled_is_not_done() -> None:
+    """What still waits in the lane when its connection is cancelled never begins."""
+    release = threading.Event()
+    begun: list[str] = []
+
+    def work(data: str) -> str:
+        begun.append(data)
+        release.wait(10)
+        return data
+
+    with override_settings(WSCONSUMER={"THREADS": 1}):
+        async with clients(1, Syncing, work=staticmethod(work)) as (client,):
+            asking = asyncio.create_task(client.ask("first"))
+            await until(lambda: begun)
+            cancelled = Client(Syncing, work=staticmethod(work))
+            await cancelled.wire.until_sent(1)
+            cancelled.wire.put(text("never"))
+            (lane,) = threads.lanes().all
+            await until(lambda: lane.pending == 2)
+            cancelled.task.cancel()
+            await asyncio.wait([cancelled.task])
+            release.set()
+            assert await asking == "first"
+            assert await client.ask("last") == "last"
+    assert begun == ["first", "last"]
+    assert lane.pending == 0
+
+
+def test_work_is_done_before_the_process_ends() -> None:
+    """A lane that is at work when the interpreter ends is waited for."""
+    program = (
+        "import threading; from django.conf import settings; settings.configure(); "
+        "from wsconsumer import threads; begun = threading.Event(); "
+        "work = lambda: (begun.set(), threading.Event().wait(0.2), print('done')); "
+        "threads.lanes().all[0].submit(work); begun.wait(10)"
+    )
+    command = [sys.executable, "-W", "error", "-c", program]
+    assert subprocess.check_output(command, timeout=60) == b"done\n"
 
 
 # The database

@@ -199,6 +199,23 @@ def _pools() -> Iterator[tuple[str, int]]:
             yield alias, sizes.get("max_size") or smallest
 
 
+def check_thread_context(**_: Any) -> list[CheckMessage]:
+    """E007: what ``THREAD_CONTEXT`` names can't be imported."""
+    if not _settings_are_good() or (name := conf.get("THREAD_CONTEXT")) is None:
+        return []
+    try:
+        import_string(name)
+    except ImportError as error:
+        return [
+            Error(
+                f"WSCONSUMER['THREAD_CONTEXT'] = {name!r} can't be imported: {error}.",
+                "Name a function that takes the request and returns a context manager.",
+                id="wsconsumer.E007",
+            )
+        ]
+    return []
+
+
 def _evidence_of_processes() -> Iterator[str]:
     workers = os.environ.get("WEB_CONCURRENCY", "")
     if workers.isdecimal() and int(workers) > 1:

@@ -30,8 +30,8 @@ logger = logging.getLogger("wsconsumer.consumer")
 MIN_CONNECTION_AGE: Final = 60.0
 """Seconds for which a thread of ours keeps a working database connection at least."""
 
-_IDLE: Final = 0
-"""The status of libpq for a connection without a transaction."""
+_IN_TRANSACTION: Final = frozenset({1, 2, 3})
+"""libpq's PQTRANS_ACTIVE, PQTRANS_INTRANS and PQTRANS_INERROR; the others are idle and unknown."""
 
 _thread = threading.local()
 
@@ -121,14 +121,10 @@ def _find_left(connection: BaseDatabaseWrapper) -> str | None:
 
 def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Ask the driver, which also knows of a plain ``BEGIN``; not every driver can tell."""
-    match connection.vendor:
-        case "sqlite":
-            return bool(connection.connection.in_transaction)
-        case "postgresql":
-            return not connection.connection.closed and (
-                connection.connection.info.transaction_status != _IDLE
-            )
-    return False
+    driver = connection.connection
+    if connection.vendor == "postgresql":
+        return driver.info.transaction_status in _IN_TRANSACTION
+    return bool(getattr(driver, "in_transaction", False))
 
 
 def _reset(connection: BaseDatabaseWrapper) -> None:
@@ -161,7 +157,7 @@ def give_back_pooled() -> None:
     """Give the connections from pools back, but for those that somebody is still reading from."""
     for connection in connections.all(initialized_only=True):
         is_pooled = connection.connection is not None and _is_pooled(connection)
-        if is_pooled and not _has_cursor(connection):
+        if is_pooled and not (connection.vendor == "postgresql" and _has_cursor(connection)):
             connection.close()
 
 
@@ -171,12 +167,10 @@ def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
 
 def _has_cursor(connection: BaseDatabaseWrapper) -> bool:
     """Return whether there is a cursor on the server, as for ``aiterator()`` between two chunks."""
-    if connection.vendor != "postgresql":
-        return False
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_cursors WHERE is_holdable LIMIT 1")
             return cursor.fetchone() is not None
     except Error:
-        # It is broken: the pool finds out, and replaces it.
+        # The connection is broken: the pool will notice, and replace it.
         return False

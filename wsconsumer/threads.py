@@ -10,11 +10,13 @@ as the process, so database connections are bounded. ``databases.py`` looks afte
 
 from __future__ import annotations
 
+import atexit
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
@@ -50,44 +52,26 @@ class Client(NamedTuple):
 _client: ContextVar[Client | None] = ContextVar("wsconsumer_client", default=None)
 
 
-class Workers(ThreadPoolExecutor):
-    """Threads that know how much work is waiting for them."""
-
-    def __init__(self, number: int, name: str) -> None:
-        super().__init__(max_workers=number, thread_name_prefix=name)
-        self.pending = 0
-        self._lock = threading.Lock()
-
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        with self._lock:
-            self.pending += 1
-        try:
-            future = super().submit(self._wrap(fn), *args, **kwargs)
-        except BaseException:
-            self._count_done()
-            raise
-        future.add_done_callback(self._count_done)
-        return future
-
-    def _wrap(self, fn: Callable[P, R]) -> Callable[P, R]:
-        def work(*args: P.args, **kwargs: P.kwargs) -> R:
-            databases.prepare()
-            return fn(*args, **kwargs)
-
-        return work
-
-    def _count_done(self, _: object = None) -> None:
-        with self._lock:
-            self.pending -= 1
-
-
-class HandshakeThreads(Workers):
+class HandshakeThreads(ThreadPoolExecutor):
     """The threads in which handshakes run."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(number, "wsconsumer-handshake")
+        super().__init__(max_workers=number, thread_name_prefix="wsconsumer-handshake")
+        self.pending = 0
         self._number = number
         self._limit = number + MAX_WAITING
+        self._lock = threading.Lock()
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        def work() -> R:
+            databases.prepare()
+            return fn(*args, **kwargs)
+
+        future = super().submit(work)
+        with self._lock:
+            self.pending += 1
+        future.add_done_callback(self._count_done)
+        return future
 
     def call_in_each(self, function: Callable[[], object]) -> None:
         """Call a function once in each thread."""
@@ -105,58 +89,85 @@ class HandshakeThreads(Workers):
         """Whether a further handshake would have too many before it."""
         return self.pending >= self._limit
 
+    def _count_done(self, _: object) -> None:
+        with self._lock:
+            self.pending -= 1
 
-class Lane(Workers):
-    """One thread for the sync code of the connections that are pinned to it."""
+
+class Lane(Executor):
+    """
+    One thread for the sync code of the connections that are pinned to it.
+
+    ``pinned``: how many those are; ``pending``: how much work waits or is being done.
+    """
 
     def __init__(self, number: int) -> None:
-        super().__init__(1, f"wsconsumer-lane-{number}")
         self.pinned = 0
+        self.pending = 0
         # One context for all connections of the lane: to asgiref it only leads to the thread.
         self.context = ThreadSensitiveContext(executor=self)
         SyncToAsync.context_to_thread_executor[self.context] = self
-        self._arrived = threading.Event()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        # A daemon, since Python would join it before it runs what tells the thread to end.
+        self._thread = threading.Thread(
+            target=self._run, name=f"wsconsumer-lane-{number}", daemon=True
+        )
+        self._thread.start()
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        future = super().submit(fn, *args, **kwargs)
-        self._arrived.set()
+        future: Future[R] = Future()
+        with self._lock:
+            self.pending += 1
+        future.add_done_callback(self._count_done)
+        self._jobs.put(partial(_settle, future, _client.get(), partial(fn, *args, **kwargs)))
         return future
+
+    def end(self) -> None:
+        """Wait until the work that was submitted is done, and end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
 
     def add_pinned(self, number: int) -> None:
         """Count connections that are pinned to this lane from now on, or no longer (-1)."""
         with self._lock:
             self.pinned += number
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._arrived.set()
-        super().shutdown(wait, cancel_futures=cancel_futures)
-
-    def _wrap(self, fn: Callable[P, R]) -> Callable[P, R]:
-        client = _client.get()
-        if client is None:
-            return super()._wrap(fn)
-
-        def work(*args: P.args, **kwargs: P.kwargs) -> R:
-            databases.prepare()
-            with databases.no_transaction_left(client.name), _thread_context(client.request):
-                return fn(*args, **kwargs)
-
-        return work
-
-    def _count_done(self, _: object = None) -> None:
-        super()._count_done()
-        if databases.has_pooled():
-            # After the end of the interpreter or of the lane there is nobody to give them back to.
-            with suppress(RuntimeError):
-                ThreadPoolExecutor.submit(self, self._give_back_pooled)
-
-    def _give_back_pooled(self) -> None:
-        """Give connections back to their pool, unless more work arrives soon."""
-        self._arrived.clear()
-        while not self.pending and databases.has_pooled():
-            if self._arrived.wait(POOL_TIMEOUT):
+    def _run(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=POOL_TIMEOUT if databases.has_pooled() else None)
+            except Empty:
+                databases.give_back_pooled()
+                continue
+            if job is None:
                 return
-            databases.give_back_pooled()
+            job()
+            del job  # it holds what the work was about
+
+    def _count_done(self, _: object) -> None:
+        with self._lock:
+            self.pending -= 1
+
+
+def _settle(future: Future[R], client: Client | None, work: Callable[[], R]) -> None:
+    """Do a piece of work, unless it was cancelled, and give the future its result."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(_do(client, work))
+    except BaseException as error:  # noqa: BLE001  # it is the caller's
+        future.set_exception(error)
+        # The error's traceback holds this frame, which holds the future, which holds the error.
+        del future
+
+
+def _do(client: Client | None, work: Callable[[], R]) -> R:
+    databases.prepare()
+    if client is None:
+        return work()
+    with databases.no_transaction_left(client.name), _thread_context(client.request):
+        return work()
 
 
 def _thread_context(request: HttpRequest) -> AbstractContextManager[Any]:
@@ -197,15 +208,24 @@ def handshake_threads() -> HandshakeThreads:
 
 def close_threads(close_connections: Callable[[], object] = connections.close_all) -> None:
     """End all threads, with their database connections; new ones are created when needed."""
-    if lanes.cache_info().currsize:
-        for lane in lanes().all:
-            lane.submit(close_connections).result()
-            lane.shutdown()
-        lanes.cache_clear()
+    close_lanes(close_connections)
     if handshake_threads.cache_info().currsize:
         handshake_threads().call_in_each(close_connections)
         handshake_threads().shutdown()
         handshake_threads.cache_clear()
+
+
+def close_lanes(close_connections: Callable[[], object] = connections.close_all) -> None:
+    """End the lanes, when all work that was submitted is done."""
+    if lanes.cache_info().currsize:
+        for lane in lanes().all:
+            lane.submit(close_connections).result()
+            lane.end()
+        lanes.cache_clear()
+
+
+# As Python does with its own executors: the process does not end in the middle of work.
+atexit.register(close_lanes)
 
 
 def in_handshake_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
