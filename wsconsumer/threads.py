@@ -42,14 +42,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Client(NamedTuple):
-    """Whose sync code runs: the name of the consumer, and the request of its handshake."""
-
-    name: str
-    request: HttpRequest
-
-
-_client: ContextVar[Client | None] = ContextVar("wsconsumer_client", default=None)
+_request: ContextVar[HttpRequest | None] = ContextVar("wsconsumer_request", default=None)
+"""The handshake's request of the connection whose sync code runs."""
 
 
 class HandshakeThreads(ThreadPoolExecutor):
@@ -120,7 +114,7 @@ class Lane(Executor):
         with self._lock:
             self.pending += 1
         future.add_done_callback(self._count_done)
-        self._jobs.put(partial(_settle, future, _client.get(), partial(fn, *args, **kwargs)))
+        self._jobs.put(partial(_settle, future, _request.get(), partial(fn, *args, **kwargs)))
         return future
 
     def end(self) -> None:
@@ -150,23 +144,23 @@ class Lane(Executor):
             self.pending -= 1
 
 
-def _settle(future: Future[R], client: Client | None, work: Callable[[], R]) -> None:
+def _settle(future: Future[R], request: HttpRequest | None, work: Callable[[], R]) -> None:
     """Do a piece of work, unless it was cancelled, and give the future its result."""
     if not future.set_running_or_notify_cancel():
         return
     try:
-        future.set_result(_do(client, work))
+        future.set_result(_do(request, work))
     except BaseException as error:  # noqa: BLE001  # it is the caller's
         future.set_exception(error)
         # The error's traceback holds this frame, which holds the future, which holds the error.
         del future
 
 
-def _do(client: Client | None, work: Callable[[], R]) -> R:
+def _do(request: HttpRequest | None, work: Callable[[], R]) -> R:
     databases.prepare()
-    if client is None:
+    if request is None:
         return work()
-    with databases.no_transaction_left(client.name), _thread_context(client.request):
+    with databases.no_transaction_left(_name_view(request)), _thread_context(request):
         return work()
 
 
@@ -251,7 +245,13 @@ class Pin(NamedTuple):
     token: Token[ThreadSensitiveContext]
 
 
-def pin(client: Client) -> Pin | None:
+def _name_view(request: HttpRequest) -> str:
+    """Return the name of the consumer that serves a request."""
+    match = request.resolver_match
+    return getattr(match and match.func, "__name__", "a websocket application")
+
+
+def pin(request: HttpRequest) -> Pin | None:
     """
     Let the sync code of the current task, and of tasks that it starts, run in a lane.
 
@@ -262,7 +262,7 @@ def pin(client: Client) -> Pin | None:
     if is_decided():
         return None
     lane = lanes().take()
-    _client.set(client)
+    _request.set(request)
     return Pin(lane, SyncToAsync.thread_sensitive_context.set(lane.context))
 
 
@@ -270,7 +270,7 @@ def unpin(pinned: Pin | None) -> None:
     """Take a connection out of its lane."""
     if pinned is not None:
         pinned.lane.add_pinned(-1)
-        _client.set(None)
+        _request.set(None)
         # A coroutine that is thrown away ends in another context, which has nothing to restore.
         with suppress(ValueError):
             SyncToAsync.thread_sensitive_context.reset(pinned.token)

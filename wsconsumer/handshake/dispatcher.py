@@ -55,7 +55,7 @@ class WebsocketDispatcher:
             if isinstance(outcome, Denial):
                 await _deny(outcome, scope, receive, send)
             else:
-                pinned = pin(outcome.client)
+                pinned = pin(outcome.request)
                 serving = outcome.application(scope, receive, send, outcome.accept_headers)
                 del outcome  # nothing is kept for hours that nobody needs
                 await serving

@@ -36,7 +36,7 @@ from ..counters import counters
 from ..escaping import escape
 from ..log_thread import log
 from ..sessions import make_snapshot
-from ..threads import Client, are_handshakes_full, in_handshake_thread
+from ..threads import are_handshakes_full, in_handshake_thread
 from ..verdicts import is_bad_request, log_bad_request
 from . import origin
 from .response import UpgradeResponse
@@ -59,12 +59,12 @@ class Upgrade(NamedTuple):
     """
     The request becomes a websocket.
 
-    ``accept_headers`` go out with the 101 response; ``client`` says whose sync code will run.
+    ``accept_headers`` go out with the 101 response; ``request`` says whose sync code will run.
     """
 
     application: UpgradedApplication
     accept_headers: Sequence[Header]
-    client: Client
+    request: HttpRequest
 
 
 class Denial(NamedTuple):
@@ -108,7 +108,7 @@ class Handshake(BaseHandler):
         try:
             if isinstance(response, UpgradeResponse):
                 _protect_session(request, response.application)
-                return Upgrade(response.application, _cookies(response), _client(request))
+                return Upgrade(response.application, _cookies(response), request)
             return _denial(response)
         finally:
             response.close()
@@ -165,11 +165,6 @@ def _load_user(request: HttpRequest) -> None:
     user = getattr(request, "user", None)
     if isinstance(user, LazyObject):
         bool(user)
-
-
-def _client(request: HttpRequest) -> Client:
-    application: Any = request.resolver_match and websocket_application(request.resolver_match.func)
-    return Client(getattr(application, "__name__", type(application).__name__), request)
 
 
 def _cookies(response: HttpResponseBase) -> tuple[Header, ...]:
