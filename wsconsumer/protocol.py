@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
+from .escaping import escape
 from .exceptions import InvalidEvent
 
 Scope: TypeAlias = Mapping[str, Any]
@@ -131,7 +132,7 @@ def encode_text(text: str, what: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"{what} can't be sent: {error.reason} in {text[error.start : error.end]!r} at "
+            f"{what} can't be sent: {error.reason} in '{escape(text[error.start : error.end])}' at "
             f"position {error.start}. Text on a websocket is UTF-8 (RFC 6455 section 5.6)."
         ) from None
 
@@ -177,8 +178,8 @@ def _encode_header(pair: object, verb: str) -> Header:
         raise ValueError(f"{verb} can't send the header name {raw_name!r}: it is no HTTP token.")
     if _BAD_IN_VALUE.search(value):
         raise ValueError(
-            f"{verb} can't send the header {raw_name!r}: its value {raw_value!r} has a control "
-            "character, such as a line break."
+            f"{verb} can't send the header {raw_name!r}: its value '{escape(raw_value)}' has a "
+            "control character, such as a line break."
         )
     if name in _HANDSHAKE_HEADERS:
         raise ValueError(
@@ -195,7 +196,7 @@ def _latin1(text: str | bytes, verb: str) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(
-            f"{verb} can't send {text!r} in a header: HTTP headers are latin-1. "
+            f"{verb} can't send '{escape(text)}' in a header: HTTP headers are latin-1. "
             "Percent-encode it, for instance with urllib.parse.quote()."
         ) from None
 

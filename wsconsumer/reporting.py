@@ -12,6 +12,7 @@ from django.utils.functional import LazyObject, empty
 
 from .cancellation import Cause
 from .counters import counters
+from .escaping import escape
 from .log_thread import log, log_thread
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def report(consumer: Requested, hook: str, error: BaseException) -> None:
         "%s.%s() failed on %s for %s",
         type(consumer).__name__,
         hook,
-        request.path,
+        escape(request.path),
         describe_user(request),
         error=error,
         extra={"request": request, "status_code": 500},
@@ -61,7 +62,9 @@ def log_cancelled(consumer: Requested, hook: str, cause: Cause) -> None:
     """Log that a hook was cancelled; one that took too long was named before."""
     counters["hook_interrupted"] += 1
     if cause is Cause.CLIENT_LEFT:
-        logger.info("%s on %s was cancelled: the client has left.", hook, consumer.request.path)
+        logger.info(
+            "%s on %s was cancelled: the client has left.", hook, escape(consumer.request.path)
+        )
 
 
 def log_overdue(consumer: Requested, seconds: float) -> None:
@@ -72,7 +75,7 @@ def log_overdue(consumer: Requested, seconds: float) -> None:
         "%s: a hook on %s still runs %d seconds after the end of its connection; cancelling it. "
         "Work that should outlive the connection belongs in a task of its own.",
         type(consumer).__name__,
-        consumer.request.path,
+        escape(consumer.request.path),
         seconds,
     )
 
@@ -80,12 +83,13 @@ def log_overdue(consumer: Requested, seconds: float) -> None:
 def log_closed(consumer: Requested, hook: str, error: BaseException) -> None:
     """Log that a hook met the end of its connection, which is no fault."""
     cause = "" if error.__cause__ is None else f" Cause: {error.__cause__!r}"
-    logger.info("%s on %s: %s%s", hook, consumer.request.path, error, cause)
+    path = escape(consumer.request.path)
+    logger.info("%s on %s: %s%s", hook, path, escape(error), escape(cause))
 
 
 def log_session_ended(consumer: Requested, hook: str) -> None:
     """Log that a hook met the end of its user's session, which is no fault."""
-    logger.info("%s on %s: the session has ended.", hook, consumer.request.path)
+    logger.info("%s on %s: the session has ended.", hook, escape(consumer.request.path))
 
 
 def log_dropped(owner: str, messages: int) -> None:

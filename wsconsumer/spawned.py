@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from .escaping import escape
 from .log_thread import log
 
 if TYPE_CHECKING:
@@ -57,10 +58,10 @@ class SpawnedTasks:
             log(
                 logger,
                 logging.WARNING,
-                "%s: the spawned task %r did not end within %d seconds of its cancellation; it is "
-                "left behind.",
+                "%s: the spawned task '%s' did not end within %d seconds of its cancellation; it "
+                "is left behind.",
                 self._owner,
-                task.get_name(),
+                escape(task.get_name()),
                 SPAWN_TIMEOUT,
             )
 

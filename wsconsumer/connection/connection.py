@@ -12,6 +12,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ..escaping import escape
 from ..exceptions import ConnectionClosed, InvalidEvent, InvalidState
 from ..log_thread import log
 from ..protocol import (
@@ -169,7 +170,8 @@ class Connection:
         if subprotocol is not None and subprotocol not in offered:
             raise ValueError(
                 f"{self.owner}.accept() can't choose the subprotocol {subprotocol!r}: the client "
-                f"offers {list(offered)} (RFC 6455 section 4.2.2). Choose one of these or None."
+                f"offers {escape(list(offered))} (RFC 6455 section 4.2.2). Choose one of these or "
+                "None."
             )
         lines = encode_headers(headers, f"{self.owner}.accept()")
         event = {

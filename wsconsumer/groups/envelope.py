@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 import msgspec
 from django.utils.functional import Promise
 
+from ..escaping import escape
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -122,7 +124,7 @@ def _payload(kind: Kind, data: Any) -> bytes:
     except UnicodeEncodeError as error:
         raise ValueError(
             f"broadcast() can't send this: {error.reason} in "
-            f"{error.object[error.start : error.end]!r}. Text on a websocket is UTF-8 "
+            f"'{escape(error.object[error.start : error.end])}'. Text on a websocket is UTF-8 "
             "(RFC 6455 section 5.6)."
         ) from error
 

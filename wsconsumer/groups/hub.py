@@ -14,6 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ..counters import counters
+from ..escaping import escape
 from ..exceptions import TooManyGroups
 from ..log_thread import log
 from ..loops import PerLoop
@@ -173,4 +174,10 @@ async def close_hub() -> None:
 def log_malformed(name: str, error: Exception) -> None:
     """Count and log what came from the engine and can't be read."""
     counters["body_refused"] += 1
-    log(logger, logging.WARNING, "Refused what came for the group %r: %s.", name, error)
+    log(
+        logger,
+        logging.WARNING,
+        "Refused what came for the group '%s': %s.",
+        escape(name),
+        escape(error),
+    )

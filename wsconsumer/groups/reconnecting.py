@@ -12,6 +12,7 @@ import time
 from typing import Final
 
 from ..counters import counters
+from ..escaping import escape
 from ..log_thread import log
 
 logger = logging.getLogger("wsconsumer.groups")
@@ -55,7 +56,7 @@ class Outage:
                 "is lost. Trying again, at least every %d seconds.",
                 self._engine,
                 type(error).__name__,
-                str(error).rstrip("."),
+                escape(error).rstrip("."),
                 MAX_DELAY,
             )
         self.error = error

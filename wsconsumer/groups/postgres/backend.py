@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from ...counters import counters
+from ...escaping import escape
 from ...log_thread import log
 from ..base import Backend
 from ..batching import answering, not_accepted
@@ -185,7 +186,7 @@ class PostgresBackend(Backend):
                 self._channel,
                 self._engine,
                 payload[:32],
-                error,
+                escape(error),
             )
             return
         if found is None:
@@ -193,8 +194,8 @@ class PostgresBackend(Backend):
         try:
             await self._deliver(*found)
         except Exception as error:  # noqa: BLE001  # it is logged
-            text = "A broadcast to %r was not delivered."
-            log(logger, logging.ERROR, text, found[0], error=error)
+            text = "A broadcast to '%s' was not delivered."
+            log(logger, logging.ERROR, text, escape(found[0]), error=error)
 
     async def _warn_of_pooler(self, link: Link) -> None:
         """A pooler does not show its clients the process that serves them."""

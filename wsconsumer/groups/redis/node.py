@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from redis.exceptions import MovedError, RedisError, ResponseError
 
+from ...escaping import escape
 from ...log_thread import log
 from ..batching import Batcher, answering, not_accepted
 from ..reconnecting import Outage
@@ -220,8 +221,8 @@ class Node:
         try:
             await self._take(channel, body)
         except Exception as error:  # noqa: BLE001  # it is logged
-            text = "What came for %r from %s was not delivered."
-            log(logger, logging.ERROR, text, channel, self._name, error=error)
+            text = "What came for '%s' from %s was not delivered."
+            log(logger, logging.ERROR, text, escape(channel), self._name, error=error)
         finally:
             self._is_taking = False
 
