@@ -77,3 +77,10 @@ def test_initkwargs_may_be_callables() -> None:
         make = list
 
     Factory.as_view(make=dict)
+
+
+@pytest.mark.parametrize("name", ["_wsconsumer", "__call__"])
+def test_reserved_names(name: str) -> None:
+    """What runs a consumer can't be replaced by accident."""
+    with pytest.raises(TypeError, match=f"Mine.{name} is reserved"):
+        type("Mine", (WebsocketConsumer,), {name: None})

@@ -21,8 +21,21 @@ HOOKS: Final[dict[str, tuple[str, ...]]] = {
 """Each hook with the arguments that it is called with."""
 
 
+RESERVED: Final = ("_wsconsumer", "__call__")
+"""What is ours in a consumer besides its documented names."""
+
+
 def check_hooks(cls: type) -> None:
-    """Raise ``TypeError`` if a hook is not an ``async def`` that takes its arguments."""
+    """
+    Raise ``TypeError`` if a hook is not an ``async def`` that takes its arguments.
+
+    Also for a name that is reserved.
+    """
+    for name in RESERVED:
+        if name in vars(cls):
+            raise TypeError(
+                f"{cls.__name__}.{name} is reserved: it runs the consumer. Choose another name."
+            )
     for name, arguments in HOOKS.items():
         wanted = f"async def {name}({', '.join(('self', *arguments))})"
         hook = getattr(cls, name)
