@@ -12,6 +12,9 @@ from tests.servers.harness import COMMANDS
 QUICK = {"connects", "exceptions", "handshakes", "frames", "sigterm", "silent_members"}
 """Attacks on servers that take seconds at their small sizes."""
 
+QUICK_ON_ENGINES = {"killed"}
+"""The others take longer, and run with ``make attack``."""
+
 
 def name(attack: Attack) -> str:
     """Name a parameter."""
@@ -27,7 +30,9 @@ def test_a_server_withstands(server: str, attack: Attack) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("attack", ON_ENGINES, ids=name)
+@pytest.mark.parametrize(
+    "attack", [one for one in ON_ENGINES if one.name in QUICK_ON_ENGINES], ids=name
+)
 def test_groups_withstand(engine: str, attack: Attack) -> None:
     """Nothing is lost but with the engine, and nothing is doubled or misordered."""
     finding = on_engine(attack, engine, is_quick=True)
