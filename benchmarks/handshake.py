@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +29,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
 
+from benchmarks.distance import at_distance
 from benchmarks.rounds import (
     Application,
     BrokenContenderError,
@@ -43,8 +44,9 @@ from benchmarks.rounds import (
     report,
     take_turns,
 )
-from wsconsumer import WebsocketConsumer
+from wsconsumer import WebsocketConsumer, conf
 from wsconsumer.handshake.dispatcher import WebsocketDispatcher
+from wsconsumer.threads import close_threads, handshake_threads
 
 if TYPE_CHECKING:
     import argparse
@@ -77,6 +79,9 @@ MIDDLEWARE = [
 
 CHANNELS = "Channels"
 DJANGO = "Django async"
+
+DEFAULT = conf.SETTINGS["HANDSHAKE_THREADS"].default
+MOST_THREADS = 16
 
 seen: list[bool | None] = []
 """What each handshake found ``user.is_authenticated`` to be; ``None`` where nobody asked."""
@@ -147,16 +152,24 @@ class Contender:
     application: Application
     path: str
     asks: bool = True
+    threads: int | None = None
+    """Of ``HANDSHAKE_THREADS``; ``None`` for the default."""
 
 
-def contenders() -> dict[str, Contender]:
-    """Name the applications."""
+def contenders(threads: list[int]) -> dict[str, Contender]:
+    """Name the applications, ours with so many threads too."""
     with override_settings(MIDDLEWARE=[]):
         bare = WebsocketDispatcher()
     channels = AuthMiddlewareStack(URLRouter([path("ws/hello/", ChannelsHello.as_asgi())]))
     return {
         "wsconsumer, no middleware": Contender(bare, "/ws/bare/", asks=False),
         "wsconsumer": Contender(WebsocketDispatcher(), "/ws/hello/"),
+        **{
+            f"wsconsumer, {number} threads": Contender(
+                WebsocketDispatcher(), "/ws/hello/", threads=number
+            )
+            for number in threads
+        },
         CHANNELS: Contender(channels, "/ws/hello/"),
         DJANGO: Contender(AsyncChain(), "/hello/"),
     }
@@ -220,10 +233,15 @@ def measure(contender: Contender, cookie: str | None, count: int, at_once: int) 
             await shake_hands(contender.application, websocket_scope(contender.path, cookie))
 
     async def run() -> float:
-        seen.clear()
-        begin = time.perf_counter()
-        await asyncio.gather(*(client(count // at_once) for _ in range(at_once)))
-        seconds = time.perf_counter() - begin
+        with override_settings(WSCONSUMER={"HANDSHAKE_THREADS": contender.threads or DEFAULT}):
+            if handshake_threads().number != (contender.threads or DEFAULT):
+                close_threads()
+                # Each thread connects to the database once, which is not what is measured.
+                await asyncio.gather(*(client(2) for _ in range(2 * MOST_THREADS)))
+            seen.clear()
+            begin = time.perf_counter()
+            await asyncio.gather(*(client(count // at_once) for _ in range(at_once)))
+            seconds = time.perf_counter() - begin
         if seen != [expected] * count:
             raise BrokenContenderError(f"{contender}: expected {expected!r} {count} times: {seen}")
         return seconds / count
@@ -233,7 +251,7 @@ def measure(contender: Contender, cookie: str | None, count: int, at_once: int) 
 
 async def run(options: argparse.Namespace, cookie: str) -> list[Table]:
     """Measure anonymous and logged-in visitors, one at a time and many at once."""
-    applications = contenders()
+    applications = contenders(options.threads)
     tables = []
     for at_once in (1, options.at_once):
         for visitor, sent_cookie in (("Anonymous", None), ("Logged in", cookie)):
@@ -336,17 +354,37 @@ def main() -> None:
         metavar="CONNINFO",
         help="a server in place of SQLite, such as 'host=localhost user=me dbname=bench'",
     )
+    parser.add_argument(
+        "--distance",
+        type=float,
+        default=0,
+        metavar="MS",
+        help="let the server's answers come so many milliseconds later",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="*",
+        default=[],
+        metavar="N",
+        help="of HANDSHAKE_THREADS, each besides the default",
+    )
     options = parser.parse_args()
     if options.handshakes % options.at_once:
         parser.error("--handshakes must be a multiple of --at-once")
     max_age = None if options.persistent else 0
-    with TemporaryDirectory() as directory:
+    with TemporaryDirectory() as directory, ExitStack() as stack:
         database = postgres(options.postgres) if options.postgres else sqlite(directory)
+        if options.distance:
+            here = database.get("HOST", "localhost"), int(database.get("PORT", 5432))
+            port = stack.enter_context(at_distance(*here, options.distance / 1000))
+            database |= {"HOST": "127.0.0.1", "PORT": port}
         configure(database | {"CONN_MAX_AGE": max_age})
         with migrated():
             tables = asyncio.run(run(options, log_in()))
     facts = environment(*PACKAGES)
     facts |= {"database": connection.vendor, "CONN_MAX_AGE": str(max_age)}
+    facts |= {"distance": f"{options.distance} ms"} if options.distance else {}
     report(NOTE, facts, tables, options.json)
 
 

@@ -52,7 +52,7 @@ class HandshakeThreads(ThreadPoolExecutor):
     def __init__(self, number: int) -> None:
         super().__init__(max_workers=number, thread_name_prefix="wsconsumer-handshake")
         self.pending = 0
-        self._number = number
+        self.number = number
         self._limit = number + MAX_WAITING
         self._lock = threading.Lock()
 
@@ -69,13 +69,13 @@ class HandshakeThreads(ThreadPoolExecutor):
 
     def call_in_each(self, function: Callable[[], object]) -> None:
         """Call a function once in each thread."""
-        together = threading.Barrier(self._number)
+        together = threading.Barrier(self.number)
 
         def call() -> None:
             together.wait()
             function()
 
-        for future in [self.submit(call) for _ in range(self._number)]:
+        for future in [self.submit(call) for _ in range(self.number)]:
             future.result()
 
     @property
