@@ -169,8 +169,8 @@ class Slow:
         self.backend = MemoryBackend("", "slow", {})
 
     async def deliver(self, group: str, body: bytes) -> None:
+        self.bodies.append(body)  # in the order in which they come, as the hub takes them
         await self.let.wait()
-        self.bodies.append(body)
 
 
 async def test_a_thread_waits_for_a_loop_that_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
