@@ -147,7 +147,7 @@ def log_thread() -> LogThread:
 
 
 def _forget_thread() -> None:
-    """Begin anew in a forked process, where the thread is not."""
+    """Start over in a forked process, which has no such thread."""
     _threads[0] = LogThread()
 
 

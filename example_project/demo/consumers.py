@@ -24,7 +24,7 @@ class EchoConsumer(WebsocketConsumer):
 
 
 class ClockConsumer(WebsocketConsumer):
-    """Push the time, unasked, until the client leaves."""
+    """Push the time until the client leaves."""
 
     interval = 1.0  # seconds
 

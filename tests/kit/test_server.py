@@ -56,7 +56,7 @@ async def test_what_is_illegal(messages: list[dict[str, Any]], rule: str) -> Non
 
 
 async def test_receiving_after_the_end_is_illegal() -> None:
-    """receive() after the disconnect event would wait for ever on a real server."""
+    """receive() after the disconnect event would wait forever on a real server."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -64,7 +64,7 @@ async def test_receiving_after_the_end_is_illegal() -> None:
         await receive()
         await receive()
 
-    with pytest.raises(IllegalEvent, match="waits for ever"):
+    with pytest.raises(IllegalEvent, match="waits forever"):
         async with connect(application):
             pass
 

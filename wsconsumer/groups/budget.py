@@ -63,5 +63,5 @@ def members_per_turn(broadcasts: int, size: int) -> int:
 
 
 def is_backlog(broadcasts: int, size: int) -> bool:
-    """Tell whether so many broadcasts, of ``size`` bytes in all, are enough to wait for."""
+    """Return whether so many broadcasts, of ``size`` bytes in all, are enough to wait for."""
     return broadcasts > BACKLOG or size > BACKLOG_BYTES

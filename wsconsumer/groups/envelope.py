@@ -158,5 +158,5 @@ class Broadcast:
 
     @property
     def data(self) -> Any:
-        """What was broadcast, for one member: JSON is decoded anew each time."""
+        """What was broadcast, for one member: JSON is decoded each time."""
         return self._kind.read(self._payload, self.event)

@@ -125,7 +125,7 @@ class MemoryBackend(Backend):
                 self._is_waited_for = True
 
     def stop_waiting(self) -> None:
-        """Let threads go on, after one has waited in vain, until nothing is on its way here."""
+        """Let threads go on, after one waited without success, until nothing is on its way here."""
         with _lock:
             self._is_waited_for = not self._pending
 

@@ -45,7 +45,7 @@ def adapt(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, S
 
 def completes_in_place(send: Send) -> bool:
     """
-    Tell whether a send may be begun by hand, and finished by another task if it has to wait.
+    Return whether a send may be begun by hand, and finished by another task if it waits.
 
     True for coroutines of servers that are known to bind nothing to a task or a context. A tracing
     middleware's ``send``, say, may do so, and granian's makes no coroutines.

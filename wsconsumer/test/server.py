@@ -87,7 +87,7 @@ class StrictServer:
     async def receive(self) -> Event:
         """Hand the next event to the application."""
         if self._is_over:
-            raise self._refuse("receive() after websocket.disconnect waits for ever")
+            raise self._refuse("receive() after websocket.disconnect waits forever")
         while not self._inbox:
             self._arrived.clear()
             self.is_waited_for = True

@@ -2,7 +2,7 @@
 The backend for projects that have PostgreSQL and want nothing else: LISTEN and NOTIFY.
 
 Each process that serves websockets listens on one channel, through a connection of its own that is
-none of Django's; what comes for groups that it is not subscribed to is passed over. ``publish()``
+none of Django's; notifications for other groups are ignored. ``publish()``
 has a second connection; ``publish_sync()`` uses Django's, so it is part of the caller's
 transaction. Read ``postgres_payload.py`` for what travels.
 """

@@ -57,7 +57,7 @@ class Publisher:
             raise
 
     async def _open_link(self) -> Link:
-        """Return the connection; open it anew if there is none, or the server has ended it."""
+        """Return the connection; open another if there is none, or the server has closed it."""
         if self._link is not None:
             try:
                 self._link.check()

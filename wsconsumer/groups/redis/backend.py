@@ -42,8 +42,8 @@ class RedisBackend(Backend):
       those of the master.
     - ``SENTINEL_USERNAME``, ``SENTINEL_PASSWORD``: those of the Sentinels, if they ask for them.
 
-    Of several URLs, the first counts for user, password, TLS and parameters, and the others may be
-    a mere ``host:port``.
+    Of several URLs, the first gives user, password, TLS and parameters; the others may be just
+    ``host:port``.
     """
 
     def __init__(

@@ -2,8 +2,8 @@
 A Redis Cluster: which server has which channel, and what happens when that changes.
 
 Channels are sharded (Redis 7): each belongs to a slot, and each slot to one server. The map of the
-slots is asked for at the start and when a server is lost; a server that no longer has a slot says
-who has. Read ``node.py`` first.
+slots is requested at the start and when a server is lost; a server that no longer has a slot says
+which one has it. Read ``node.py`` first.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Cluster:
         self._find()
 
     async def tried(self) -> None:
-        """Return when it is known whether the cluster is there."""
+        """Wait until it is known whether the cluster is there."""
         await self._tried.wait()
 
     async def subscribe(self, channels: Iterable[bytes]) -> None:
@@ -109,7 +109,7 @@ class Cluster:
     # Which server has what
 
     def _find(self) -> None:
-        """Ask for the map, until every channel has a server."""
+        """Request the map until every channel has a server."""
         if self._finding is None:
             self._finding = asyncio.create_task(self._find_all())
 
@@ -173,7 +173,7 @@ class Cluster:
         return node
 
     async def _place(self, channels: Mapping[bytes, int]) -> bool:
-        """Subscribe to channels at their servers; tell whether all have one."""
+        """Subscribe to channels at their servers; return whether all have one."""
         homes: dict[Address, list[bytes]] = {}
         for channel, slot in channels.items():
             if slot in self._slots:
@@ -189,11 +189,11 @@ class Cluster:
             await node.subscribe(new)
 
     def _learn(self, asked: Address, error: MovedError) -> None:
-        """Note where a slot is, as the server that it left says."""
+        """Remember where a slot is now, as its former server says."""
         self._slots[error.slot_id] = (error.host or asked[0], error.port)
 
     def _moved(self, asked: Address, error: MovedError) -> None:
-        """Subscribe to what is in a slot where it is now."""
+        """Subscribe to the channels of a slot at its new server."""
         self._learn(asked, error)
         slot = error.slot_id
         there = {name: slot for name in self._nodes[asked].channels if key_slot(name) == slot}
@@ -211,16 +211,16 @@ class Cluster:
             self._find()
 
     async def _lost(self, address: Address) -> bool:
-        """See who has the slots of a lost server now; tell whether it still has some."""
+        """Look up who has the slots of a lost server now; return whether it still has some."""
         try:
             await self._ask()
         except (RedisError, OSError):
             return True
-        is_of_use = address in self._slots.values()
-        if not is_of_use:
+        is_needed = address in self._slots.values()
+        if not is_needed:
             self._nodes.pop(address).outage.replaced()
         self._move(dict(self._channels))
-        return is_of_use
+        return is_needed
 
 
 def _read_slots(reply: Any, asked: str) -> dict[int, Address]:

@@ -190,7 +190,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
 
 
 def _split(location: str | Sequence[str], *, is_many: bool) -> list[str]:
-    """Return the URLs; what comes after the first may be a mere host and port."""
+    """Return the URLs; those after the first may be just host and port."""
     if isinstance(location, str):
         # One server's URL is taken as it is: its password may have a comma.
         urls = re.split(r"[;,]\s*", location) if is_many else [location]

@@ -1,9 +1,9 @@
 """
 One Redis server as an event loop sees it: a connection that listens, and one that publishes.
 
-The first is supervised: lost, it is made anew, with all its subscriptions. Replies come in the
-order of the commands, so a PING sent after them is answered when they all have been; that is how
-this module knows that a subscription is made, and that the server is there at all.
+The first is supervised: if it is lost, another is opened, with all subscriptions. Replies come in
+the order of the commands, so the answer to a PING says that all commands before it were answered.
+That is how this module knows that a subscription stands, and that the server is there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsconsumer.groups")
 
 PING_EVERY: Final = 5.0
-"""Seconds between two looks whether a silent server is still there."""
+"""Seconds between two pings of a silent server."""
 
 SUBSCRIBE_AT_ONCE: Final = 1_000
 """Channels in one command."""
@@ -40,7 +40,7 @@ PIPELINE_BYTES: Final = 1024 * 1024
 """Bytes of bodies after which no more go into a pipeline."""
 
 Take: TypeAlias = "Callable[[bytes, bytes], Awaitable[None]]"
-"""Takes a channel and a body that came in."""
+"""Takes a channel and a body that was received."""
 
 
 class Commands(NamedTuple):
@@ -66,7 +66,7 @@ class Node:
     A server, and the channels that are subscribed there.
 
     ``moved`` is told when a channel belongs to another server; ``lost`` is awaited when the
-    connection was lost, and says whether this server is still of use.
+    connection was lost, and returns whether this server is still needed.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Node:
         self._batcher = Batcher(self._publish, max_bytes=PIPELINE_BYTES, timeout=timeout)
 
     async def tried(self) -> None:
-        """Return when it is known whether the server is there."""
+        """Wait until it is known whether the server is there."""
         await self._tried.wait()
 
     async def aclose(self) -> None:
-        """End both connections; what waits to be published has failed."""
+        """Close both connections; what waits to be published fails."""
         self._listening.cancel()
         await asyncio.wait([self._listening])
         await self._batcher.aclose()
@@ -115,7 +115,7 @@ class Node:
         await self._tell(self._commands.subscribe, new, wait=True)
 
     async def unsubscribe(self, channels: Iterable[bytes]) -> None:
-        """End the subscription; what still comes is not taken."""
+        """End the subscription; messages that still arrive are ignored."""
         ended = [channel for channel in channels if self.channels.pop(channel, True) is None]
         await self._tell(self._commands.unsubscribe, ended, wait=False)
 
@@ -132,7 +132,7 @@ class Node:
     async def _send(
         self, connection: AbstractConnection, word: str, channels: Collection[bytes]
     ) -> asyncio.Future[None]:
-        """Send a command about channels, if any; return a future for its being answered."""
+        """Send a command for channels, if any; return a future for its answer."""
         names = list(channels)
         size = self._commands.at_once
         commands: list[tuple[Any, ...]] = [
@@ -140,7 +140,7 @@ class Node:
         ]
         pong = asyncio.get_running_loop().create_future()
         if not connection.is_connected:
-            raise OSError("the connection was lost")  # redis-py would make it anew, unasked
+            raise OSError("the connection was lost")  # redis-py would reconnect by itself
         self._pings.append(pong)
         packed = connection.pack_commands([*commands, ("PING",)])
         async with answering(self._timeout):
@@ -148,10 +148,10 @@ class Node:
         return pong
 
     async def _listen_always(self) -> None:
-        """Supervise the connection that listens, until cancelled or of no more use."""
+        """Supervise the connection that listens, until cancelled or no longer needed."""
         try:
-            is_of_use = True
-            while is_of_use:
+            is_needed = True
+            while is_needed:
                 wait = 0.0
                 try:
                     await self._listen()
@@ -160,19 +160,19 @@ class Node:
                 self._tried.set()
                 await self._drop_publisher()
                 await asyncio.sleep(wait)
-                is_of_use = self._lost is None or await self._lost()
+                is_needed = self._lost is None or await self._lost()
         finally:
             await self._pool.disconnect()
             for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
                 await sentinel.aclose()
 
     async def _drop_publisher(self) -> None:
-        """Close the connection that publishes if it idles: it is as dead as the other one."""
+        """Close idle connections that publish: they are as dead as the other one."""
         with suppress(RedisError, OSError):
             await self._pool.disconnect(inuse_connections=False)
 
     async def _listen(self) -> None:
-        """Connect, subscribe to all channels, and take what comes until the connection is lost."""
+        """Connect, subscribe to all channels, and receive until the connection is lost."""
         connection = self._pool.make_connection()
         beating = None
         try:
@@ -229,7 +229,7 @@ class Node:
     async def _beat(
         self, connection: AbstractConnection, limit: asyncio.Timeout, pong: asyncio.Future[None]
     ) -> None:
-        """Ask a silent server whether it is there; end the listening if no answer comes."""
+        """Ping a silent server; stop listening if it does not answer."""
         with suppress(RedisError, OSError):
             while await self._is_answered(pong):
                 self.outage.over()
@@ -239,7 +239,7 @@ class Node:
         limit.reschedule(0)
 
     async def _is_answered(self, pong: asyncio.Future[None]) -> bool:
-        """Wait for an answer; our own slowness, and a long queue before it, are no silence."""
+        """Wait for an answer; our own slowness, or a long queue before it, is not silence."""
         heard = -1
         while not pong.done() and (self._is_taking or heard != self._heard):
             heard = self._heard

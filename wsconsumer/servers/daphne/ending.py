@@ -32,7 +32,7 @@ def end_in_order(protocol: WebSocketProtocol) -> None:
     def drop_connection(abort: bool = False) -> None:
         nonlocal timer
         if protocol.wasClean and timer is None:
-            # A client that closes and reads nothing would keep its connection for ever.
+            # A client that closes and reads nothing would keep its connection forever.
             loop = asyncio.get_running_loop()
             timer = loop.call_later(CLOSE_TIMEOUT, protocol.transport.abortConnection)
         drop(abort=abort and not protocol.wasClean)

@@ -47,7 +47,7 @@ class Inflow:
         self._is_full = False
 
     def open(self) -> None:
-        """Count what comes from now on."""
+        """Count the messages that arrive from now on."""
         queue, transport = self._queue, self._protocol.transport
         if not isinstance(queue, asyncio.Queue) or not IPushProducer.providedBy(transport):
             explain_fallback(
