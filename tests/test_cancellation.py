@@ -73,6 +73,21 @@ async def test_in_another_task() -> None:
     assert judged == [Cause.STRAY, None]
 
 
+async def test_a_task_that_has_ended() -> None:
+    """Once it was let go of, it is cancelled no more."""
+    task = asyncio.current_task()
+    assert task is not None
+    cancellations = Cancellations(task)
+    cancellations.request(OURS)
+    task.uncancel()
+    cancellations.release()
+    assert cancellations.take_back() is OURS
+    cancellations.request(OURS)
+    assert cancellations.take_back() is None
+    assert task.cancelling() == 0
+    await Cancellations(task).absorb()  # older Pythons still have the one above on its way
+
+
 async def test_what_is_still_on_its_way_is_absorbed() -> None:
     """A cancellation that nobody asks for any more is swallowed; the server's is not."""
     log: list[str] = []

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 from django.core.signals import got_request_exception
 from django.http import Http404
@@ -180,3 +181,9 @@ async def test_a_cancellation_that_is_not_ours_is_an_error() -> None:
     application = Failing.as_asgi(log=log, where="receive", error=asyncio.CancelledError())
     assert await run(application, text("a"), disconnect()) == [ACCEPT, close(1011)]
     assert log == ["connect", "a", (1011, "")]
+
+
+async def test_a_user_is_named_by_the_primary_key(caplog: pytest.LogCaptureFixture) -> None:
+    """A model's own words for itself may ask the database."""
+    await run(Failing.as_asgi(log=[], where="receive"), text("a"), disconnect(), user=User(pk=7))
+    assert caplog.messages == ["Failing.receive() failed on / for user 7"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 from django.conf import settings
 from django.core.signals import got_request_exception
+from django.db import connections
 from django.test import RequestFactory
 
 import wsconsumer
@@ -345,3 +346,18 @@ def test_a_logging_of_another_form(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "LOGGING", "logging.ini")
     enable_loggers()
     assert not any(logging.getLogger(name).disabled for name in LOGGERS)
+
+
+def test_a_handler_that_asks_the_database(sqlite: str) -> None:
+    """The thread keeps no connection that Django would close at the end of a request."""
+    seen: list[Any] = []
+
+    def ask() -> None:
+        connection = connections[sqlite]
+        connection.ensure_connection()
+        seen.append(connection)
+
+    thread = LogThread()
+    thread.submit(ask)
+    assert thread.flush()
+    assert [connection.connection for connection in seen] == [None]

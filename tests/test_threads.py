@@ -239,7 +239,8 @@ async def test_nothing_is_left_after_a_thousand_connections(alias: str) -> None:
         gc.collect()
         counted = threading.active_count(), len(asyncio.all_tasks()), alive()
         before = before or counted
-        assert counted == before
+        assert counted[:2] == before[:2]
+        assert counted[2] <= before[2], "what other tests have left may be gone by now"
     assert [lane.pinned for lane in threads.lanes().all] == [0] * LANES
 
 

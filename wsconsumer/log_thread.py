@@ -148,7 +148,7 @@ def log_thread() -> LogThread:
 
 def _forget_thread() -> None:
     """Start over in a forked process, which has no such thread."""
-    _threads[0] = LogThread()
+    _threads[0] = LogThread()  # pragma: no cover  # runs in forked processes
 
 
 os.register_at_fork(after_in_child=_forget_thread)

@@ -185,3 +185,22 @@ async def test_a_task_group_that_fails_as_it_is_cancelled() -> None:
     assert log == ["connect", (1001, "")]
     assert counters["hook_failed"] == 1
     assert not task.cancelled()
+
+
+async def test_a_close_that_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for the answer ends after ``CLOSE_TIMEOUT``, once."""
+    log: list[Any] = []
+    wire = Wire(CONNECT)
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(ClosingBeside.as_asgi(log=log)(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    await tick(1)
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now + 2 * connection.CLOSE_TIMEOUT)
+    monitor().tick()
+    monkeypatch.setattr(loop, "time", lambda: now + 4 * connection.CLOSE_TIMEOUT)
+    monitor().tick()
+    async with asyncio.timeout(5):
+        await task
+    assert log == [(4000, "")]
+    assert task.cancelling() == 0

@@ -6,6 +6,7 @@ Other databases than one in memory, and Django's own runner: see ``test_other_ru
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
 from wsconsumer import WebsocketConsumer
+from wsconsumer.handshake import running
 from wsconsumer.test import LiveWebsocketTestCase, live, plugin
 
 if TYPE_CHECKING:
@@ -253,3 +255,28 @@ def test_importing_costs_nothing(module: str) -> None:
         "sys.exit(f'imported {found}' if found else 0)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+
+
+async def test_what_runs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that does not end by itself is cancelled; its caller is not told."""
+    monkeypatch.setattr(running, "GRACE", 0)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        began.set()
+        await asyncio.get_running_loop().create_future()
+
+    async def cancelled_by_the_server() -> asyncio.Task[None]:
+        task = asyncio.create_task(served({}, None, None))
+        await began.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        return task
+
+    served: Any = live.Running(application)
+    began = asyncio.Event()
+    task = asyncio.create_task(served({}, None, None))
+    await began.wait()
+    await served.end()
+    assert task.done()
+    assert not task.cancelled()
+    assert (await cancelled_by_the_server()).cancelled()

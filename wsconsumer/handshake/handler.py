@@ -92,7 +92,7 @@ class Handshake(BaseHandler):
         denial = check_host(request) or check_origin(request) or check_load(request)
         if denial is not None:
             return denial
-        prefix = get_script_prefix(request.scope)
+        prefix = get_script_prefix(request.scope).rstrip("/") + "/"
         if prefix != current_script_prefix():
             # Setting it copies what the context holds, for as long as the websocket is open.
             set_script_prefix(prefix)
