@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
+from django.test import override_settings
 
 from tests.exceptions import ERRORS
 from tests.fakes import ACCEPT, CONNECT, DENIAL, Wire, close, disconnect, run, scope, sent, text
@@ -259,6 +260,14 @@ async def test_a_spawned_task_that_never_began() -> None:
 
 # Verbs from elsewhere
 
+
+class Echo(WebsocketConsumer):
+    """Says what it hears."""
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.send(data)
+
+
 VERBS: dict[str, Callable[[WebsocketConsumer], Coroutine[Any, Any, None]]] = {
     "accept": lambda consumer: consumer.accept(),
     "reject": lambda consumer: consumer.reject(),
@@ -284,11 +293,37 @@ async def test_a_verb_from_another_event_loop(verb: str) -> None:
 
             await asyncio.to_thread(work)
 
-    assert await run(Threaded.as_asgi(), text("go"), disconnect()) == [ACCEPT]
+    with override_settings(DEBUG=True):
+        assert await run(Threaded.as_asgi(), text("go"), disconnect()) == [ACCEPT]
     (error,) = errors
     assert error.startswith(f"Threaded.{verb}() belongs to the event loop of its connection")
     for remedy in ("broadcast()", "sync_to_async()", "run_coroutine_threadsafe"):
         assert remedy in error
+
+
+async def test_a_send_from_another_event_loop_that_fails() -> None:
+    """It is not taken for a client that has gone: the connection stays open for its own hooks."""
+
+    class Threaded(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            def work() -> None:
+                with pytest.raises(InvalidState, match=r"send\(\) belongs to the event loop"):
+                    asyncio.run(self.send("x"))
+
+            await asyncio.to_thread(work)
+            assert self.state.name == "OPEN"
+
+    wire = Wire(CONNECT, text("go"), disconnect())
+    wire.fail_on = "websocket.send"
+    await Threaded.as_asgi()(scope(), wire.receive, wire.send)
+    assert counters["hook_failed"] == 0
+
+
+async def test_a_send_in_development() -> None:
+    """With DEBUG a message goes out all the same, also behind what waits for the client."""
+    with override_settings(DEBUG=True):
+        application = Echo.as_asgi()
+        assert await run(application, text("a"), disconnect()) == [ACCEPT, sent("a")]
 
 
 async def test_spawn_from_a_thread_without_a_loop() -> None:

@@ -7,7 +7,6 @@ The class belongs to its user. In an instance, only one slot is ours,
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Any, Self, final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -122,8 +121,6 @@ class WebsocketConsumer(Limits, ConsumerView):
         if emit is None:
             self._wsconsumer.refuse_send()
             return
-        if get_running_loop() is not connection.loop:
-            connection.check_loop("send()")
         try:
             if isinstance(data, str):
                 await emit({"type": "websocket.send", "text": data})

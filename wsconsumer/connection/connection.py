@@ -12,6 +12,8 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
 
+from django.conf import settings
+
 from ..escaping import escape
 from ..exceptions import ConnectionClosed, InvalidEvent, InvalidState
 from ..log_thread import log
@@ -130,7 +132,12 @@ class Connection:
 
     def undivert(self) -> None:
         """Let messages go straight to the server again."""
-        self.emit = self.server_send
+        # Each message would pay for a look at the loop, so it is for those who develop.
+        self.emit = self._send_checked if settings.DEBUG else self.server_send
+
+    async def _send_checked(self, event: Event) -> None:
+        self.check_loop("send()")
+        await self.server_send(event)
 
     def read_through(self, receive: Receive) -> Receive:
         """Let events come through ``receive``; return what they came through before."""
@@ -253,6 +260,7 @@ class Connection:
 
     def send_error(self, data: object) -> Exception:
         """Return the error for a message that the server did not take; the client may have gone."""
+        self.check_loop("send()")
         if isinstance(data, str):
             try:
                 encode_text(data, f"{self.owner}.send() text")
@@ -377,7 +385,10 @@ class Connection:
 
     def _move(self, state: ConnectionState) -> None:
         self.state = state
-        self.emit = self.server_send if state is _OPEN else None
+        if state is _OPEN:
+            self.undivert()
+        else:
+            self.emit = None
         if state is ConnectionState.CLOSED:
             self.close_deadline = None
         if self._follower is not None:
