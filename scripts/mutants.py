@@ -6,10 +6,6 @@ Change a module bit by bit, and list the changes that no test notices.
 The tests behind ``--``, or the fast ones, are run once to learn which of them run each line. Each
 mutant is then judged by the tests that run its lines, in a copy of the tree: those of the module's
 own test file first. What survives is printed as a diff, and makes the exit status 1.
-
-The well-kept tools were looked at: mutmut wraps each function in another, which consumers that are
-checked when their class is made do not survive; cosmic-ray wants a session file and a configuration
-for what is one command here.
 """
 
 from __future__ import annotations
