@@ -33,7 +33,7 @@ LANES = 4
 
 @pytest.fixture(autouse=True)
 def _settings() -> Iterator[None]:
-    with override_settings(WSCONSUMER={"THREADS": LANES}, MIDDLEWARE=[]):
+    with override_settings(WSCONSUMER={"THREADS": LANES, "HANDSHAKE_THREADS": 1}, MIDDLEWARE=[]):
         yield
 
 
