@@ -266,6 +266,7 @@ async def test_what_runs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.get_running_loop().create_future()
 
     async def cancelled_by_the_server() -> asyncio.Task[None]:
+        began.clear()
         task = asyncio.create_task(served({}, None, None))
         await began.wait()
         task.cancel()
