@@ -120,11 +120,13 @@ def test_on_commit_of_another_database(caplog: pytest.LogCaptureFixture) -> None
     with captured_broadcasts() as broadcasts, transaction.atomic(using="other"):
         broadcast("news", 1, on_commit=True, using="other")
         assert broadcasts == []
-        assert caplog.messages == []
+        assert not any("on_commit" in message for message in caplog.messages)
         broadcast("news", 2, on_commit=True)
         assert broadcasts == [("news", 2)]
     assert broadcasts == [("news", 2), ("news", 1)]
-    assert caplog.messages == [
+    # The first broadcast of a process that serves nobody says so as well, once.
+    told = [message for message in caplog.messages if "on_commit" in message]
+    assert told == [
         "A broadcast to 'news' with on_commit=True does not wait: there is no transaction on "
         "'default', but there is one on 'other'. Write using='other' if that is the one to wait "
         "for."
