@@ -215,10 +215,24 @@ async def refused(engine: Engine, seconds: int) -> Finding:
         admin.close()
 
 
-@attack("engine out of memory, {count} s before and after", full=5, quick=1, on=ON_ENGINES)
+@attack(
+    "engine out of memory for clients, {count} s before and after", full=5, quick=1, on=ON_ENGINES
+)
 async def out_of_memory(engine: Engine, seconds: int) -> Finding:
+    """Let Redis evict every client. PUBLISH stores nothing, so ``maxmemory`` never refuses it."""
     if isinstance(engine, Postgres):
         return Finding("has no such limit", is_bounded=True)
-    harm = partial(engine.command, "CONFIG", "SET", "maxmemory", "1")
-    heal = partial(engine.command, "CONFIG", "SET", "maxmemory", "0")
+    hog = redis.Connection(port=engine.port, protocol=2)
+
+    def harm() -> None:
+        hog.send_command("CLIENT", "NO-EVICT", "ON")
+        hog.read_response()
+        engine.command("CONFIG", "SET", "maxmemory-clients", "128kb")
+        # A command that does not end stays in Redis's memory, beyond the limit for all clients.
+        hog.send_packed_command([b"*2\r\n$4\r\nECHO\r\n$300000\r\n", b"." * 200_000])
+
+    def heal() -> None:
+        hog.disconnect()
+        engine.command("CONFIG", "SET", "maxmemory-clients", "0")
+
     return await harmed(engine, seconds, harm, heal)

@@ -3,14 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.servers.harness import Server, new_key, remaining
-from tests.servers.test_flow import options
+from tests.servers.test_flow import narrow, options
 
 COUNT = 400
 SIZE = 20_000
@@ -107,3 +107,37 @@ async def test_members_that_never_read_hold_up_a_publisher_once(server: Server, 
             assert got == [message(number) for number in range(len(got))]
             assert len(got) < COUNT
             assert member.close_code == 1013
+
+
+async def trickle(reader: asyncio.StreamReader, until: asyncio.Event) -> None:
+    """Read 1 kB/s until something has happened, and then all that is left, to the close frame."""
+    while not until.is_set():
+        await reader.readexactly(100)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(until.wait(), 0.1)
+    last = b""
+    while b"too slow" not in last:
+        last = last[-8:] + await reader.readexactly(1)
+        last += await reader.read(1 << 16)
+
+
+async def test_members_that_read_at_1_kb_a_second_delay_nobody(server: Server) -> None:
+    """They meet their policy as those do that never read, and hold up a publisher as little."""
+    group, keys, is_published = new_key(), [new_key() for _ in range(3)], asyncio.Event()
+    async with AsyncExitStack() as stack:
+        members = await stack.enter_async_context(listening(server, "plain", group))
+        trickling = []
+        for key in keys:
+            path = f"/ws/fanout/plain/{group}/{key}/"
+            raw = server.raw(path, sock=narrow(server), limit=1 << 10)
+            reader, _ = await stack.enter_async_context(raw)
+            trickling.append(asyncio.create_task(trickle(reader, is_published)))
+        publishing = asyncio.create_task(publish(server, "one by one", group))
+        for got in await asyncio.gather(*(take(member, COUNT) for member in members)):
+            assert got == [message(number) for number in range(COUNT)]
+        assert await publishing < SLOW
+        is_published.set()
+        await asyncio.gather(*trickling)
+        await stack.aclose()
+        for key in keys:
+            assert (await server.ended(key)).disconnects == [(1013, "too slow")]

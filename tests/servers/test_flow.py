@@ -17,11 +17,16 @@ assert COUNT * SIZE > BOUND
 
 def options(server: Server) -> dict[str, Any]:
     """Make bytes sent be bytes on the wire, of which the kernel holds few on our side."""
+    return {"sock": narrow(server), "compression": None}
+
+
+def narrow(server: Server) -> socket.socket:
+    """Connect a socket for which the kernel holds few bytes on our side."""
     client = socket.socket()
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         client.setsockopt(socket.SOL_SOCKET, option, SIZE)
     client.connect((HOST, server.port))
-    return {"sock": client, "compression": None}
+    return client
 
 
 def numbered(number: int) -> bytes:
