@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import (
     BadRequest,
@@ -12,8 +13,10 @@ from django.core.exceptions import (
     SuspiciousFileOperation,
     SuspiciousOperation,
 )
+from django.http.multipartparser import MultiPartParserError
 from django.test import override_settings
 from django.urls import path
+from django.utils.decorators import async_only_middleware
 
 from tests.fakes import ACCEPT, DENIAL, close, disconnect, run, text
 from tests.handshake.telling import headers, raising
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 ERRORS = [
     (BadRequest("no id"), [("django.request", "WARNING", "no id: /ws/")]),
+    (MultiPartParserError("cut"), [("django.request", "WARNING", "cut: /ws/")]),
     (SessionInterrupted("gone"), [("django.request", "WARNING", "gone: /ws/")]),
     (SuspiciousOperation("a\nb"), [("django.security.SuspiciousOperation", "ERROR", r"a\nb")]),
     (
@@ -72,32 +76,91 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str]]:
     return [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
 
 
+class Raising:
+    """Middleware that raises the error which the project keeps in its settings."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        raise settings.ERROR
+
+
+class RaisingForView(Raising):
+    """Middleware that raises it when the view is known."""
+
+    def __call__(self, request: Any) -> Any:
+        return self.get_response(request)
+
+    def process_view(self, request: Any, *_: Any) -> None:
+        raise settings.ERROR
+
+
+@async_only_middleware
+def raising_async(get_response: Any) -> Any:
+    """Middleware that can only be async, and raises it."""
+
+    async def middleware(request: Any) -> Any:
+        raise settings.ERROR
+
+    return middleware
+
+
+def passing(get_response: Any) -> Any:
+    """Middleware around another, which gets a response from it and no exception."""
+
+    def middleware(request: Any) -> Any:
+        response = get_response(request)
+        response["X-Passed"] = str(response.status_code)
+        return response
+
+    return middleware
+
+
 def in_connect(error: Exception) -> Any:
     """Raise in ``connect()``."""
-    return Failing.as_view(error=error, where="connect")
+    return Failing.as_view(error=error, where="connect"), []
 
 
 def in_the_view(error: Exception) -> Any:
     """Raise in a decorator."""
-    return raising(error)(Failing.as_view())
+    return raising(error)(Failing.as_view()), []
+
+
+def in_middleware(name: str) -> Any:
+    """Raise in this middleware, within another."""
+    chain = [f"{__name__}.passing", f"{__name__}.{name}"]
+    return lambda error: (Failing.as_view(), chain)
+
+
+PLACES = [
+    pytest.param(in_connect, id="connect"),
+    pytest.param(in_the_view, id="view"),
+    *(
+        pytest.param(in_middleware(name), id=name)
+        for name in ("Raising", "RaisingForView", "raising_async")
+    ),
+]
 
 
 @pytest.mark.urls(__name__)
 @pytest.mark.parametrize("debug", [True, False], ids=["debug", "production"])
-@pytest.mark.parametrize("view", [in_connect, in_the_view])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(("error", "expected"), ERRORS, ids=lambda value: type(value).__name__)
 async def test_bad_requests(
     error: Exception,
     expected: list[Any],
-    view: Callable[[Exception], Any],
+    place: Callable[[Exception], Any],
     debug: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Before accept() they are 400, empty, and in the log as for a page."""
-    application = WebsocketDispatcher([path("ws/", view(error))])
-    with override_settings(DEBUG=debug, MIDDLEWARE=[]):
+    view, chain = place(error)
+    with override_settings(DEBUG=debug, MIDDLEWARE=chain, ERROR=error):
+        application = WebsocketDispatcher([path("ws/", view)])
         start, body = await run(application, path="/ws/", headers=headers(), **DENIAL)
     assert (start["status"], body["body"]) == (400, b"")
+    assert ((b"x-passed", b"400") in start["headers"]) == bool(chain)
     assert lines(caplog) == expected
     assert all(record.exc_info for record in caplog.records)
     assert counters["hook_failed"] == 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http import Http404
+from django.http.multipartparser import MultiPartParserError
 
 from .cancellation import consists_of
 from .escaping import escape
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from .reporting import Requested
 
-_KINDS: Final = (BadRequest, SuspiciousOperation)
+_KINDS: Final = (BadRequest, MultiPartParserError, SuspiciousOperation)
 
 
 def status_for(consumer: Requested, hook: str, error: BaseException) -> int:

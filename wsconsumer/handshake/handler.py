@@ -9,6 +9,7 @@ a tenth of the cost of Django's own async chain. Read it first.
 from __future__ import annotations
 
 import logging
+from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.sessions.backends.base import SessionBase
@@ -16,6 +17,7 @@ from django.core import signals
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import get_script_prefix
 from django.core.handlers.base import BaseHandler
+from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseNotFound
 from django.urls import (
     Resolver404,
@@ -119,17 +121,24 @@ class Handshake(BaseHandler):
         except Resolver404:
             # Unlike for Http404, there is no technical page to render and no handler404 to run.
             return HttpResponseNotFound()
-        except Exception as error:
-            if not is_bad_request(error):
-                raise
-            log_bad_request(request, error)
-            response = HttpResponseBadRequest()
-            response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # as Django does
-            return response
         if isinstance(response, UpgradeResponse):
             # In here, so that a database that is away is an error like any other of the view.
             _load_user(request)
         return response
+
+    def adapt_method_mode(
+        self,
+        is_async: bool,
+        method: Any,
+        method_is_async: bool | None = None,
+        *more: Any,
+        **kw: Any,
+    ) -> Any:
+        """Adapt as Django does; on the way, render no pages for bad requests."""
+        # Only for the links of the chain does load_middleware() say whether they are async.
+        if method_is_async is not None:
+            method = _without_pages(method, method_is_async)
+        return super().adapt_method_mode(is_async, method, method_is_async, *more, **kw)  # type: ignore[misc]  # not in the stubs
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Find the view as Django does; a view that serves no websockets counts as not found."""
@@ -151,6 +160,44 @@ class Handshake(BaseHandler):
         if self._urlconf is None:
             return None
         return URLResolver(RegexPattern(r"^/"), self._urlconf)
+
+
+def _without_pages(link: Any, is_async: bool) -> Any:
+    """
+    Return a link of the middleware chain, which answers bad requests before Django does.
+
+    Django's conversion of exceptions, which is around each link, runs ``handler400`` or, with
+    ``DEBUG``, renders a technical page. Nobody could look at either.
+    """
+    get_response = link.__wrapped__
+
+    @wraps(get_response)
+    def answer(request: HttpRequest) -> Any:
+        try:
+            return get_response(request)
+        except Exception as error:
+            if not is_bad_request(error):
+                raise
+            return _bad_request(request, error)
+
+    @wraps(get_response)
+    async def answer_async(request: HttpRequest) -> Any:
+        try:
+            return await get_response(request)
+        except Exception as error:
+            if not is_bad_request(error):
+                raise
+            return _bad_request(request, error)
+
+    return convert_exception_to_response(answer_async if is_async else answer)
+
+
+def _bad_request(request: HttpRequest, error: Exception) -> HttpResponseBase:
+    """Log a bad request, and return the empty response to it."""
+    log_bad_request(request, error)
+    response = HttpResponseBadRequest()
+    response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # as Django does
+    return response
 
 
 def _protect_session(request: HttpRequest, application: object) -> None:
