@@ -8,13 +8,26 @@ application has finished, which an upgraded request is for up to a second.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import threading
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
 from ...log_thread import log_thread
+
+EXIT_TIMEOUT: Final = 5.0
+"""Seconds that a process with the reactor in a thread waits for it when it exits."""
+
+_before_exit: Final = getattr(threading, "_register_atexit", atexit.register)
+"""
+Have a function called when the interpreter begins to exit.
+
+By the time of ``atexit`` no executor takes work any more, and a ``disconnect()`` could not use the
+database.
+"""
 
 _tasks: set[asyncio.Task[Any]] = set()
 
@@ -24,12 +37,29 @@ def end_with_the_server(task: asyncio.Task[Any] | None) -> None:
     if task is not None:
         _tasks.add(task)
         task.add_done_callback(_tasks.discard)
-        _watch_shutdown()
+        watch_shutdown()
 
 
 @cache
-def _watch_shutdown() -> None:
-    reactor.addSystemEventTrigger("before", "shutdown", end_applications)  # type: ignore[arg-type]  # zope's stub has no eventType
+def watch_shutdown() -> None:
+    """Learn of the reactor's end, and of the interpreter's where the reactor does not."""
+    reactor: Any = _reactor  # zope's stubs know neither eventType nor running
+    reactor.addSystemEventTrigger("before", "shutdown", end_applications)
+    thread = threading.current_thread()
+    if thread is not threading.main_thread():
+        _before_exit(stop_reactor, reactor, thread)
+
+
+def stop_reactor(reactor: Any, thread: threading.Thread) -> None:
+    """
+    Stop the reactor that runs in a thread, and wait for it.
+
+    Daphne's ``runserver`` has it in a daemon thread, which would end with the process: at a reload
+    and at Ctrl-C, which only the main thread learns of.
+    """
+    if thread.is_alive() and reactor.running:
+        reactor.callFromThread(reactor.stop)
+        thread.join(EXIT_TIMEOUT)
 
 
 def end_applications() -> Deferred[Any] | None:
