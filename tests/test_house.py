@@ -81,6 +81,7 @@ HOUSE = [
     "escaping",
     "loops",
     "serving",
+    "workers",
     "exceptions",
 ]
 """From the outermost to the innermost: a module imports only what stands below it."""

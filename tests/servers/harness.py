@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,10 +301,18 @@ async def remaining(websocket: ClientConnection) -> list[str | bytes]:
 
 @contextmanager
 def running(
-    name: str, folder: Path, application: str = APPLICATION, **environment: str
+    name: str,
+    folder: Path,
+    application: str = APPLICATION,
+    *,
+    command: Sequence[str] = (),
+    **environment: str,
 ) -> Iterator[Server]:
-    """Start a server in an empty folder, wait until it answers, and stop it in the end."""
-    server = _start(name, folder, application, environment)
+    """Start a server in a folder, wait until it answers, and stop it in the end.
+
+    `command` takes the place of the server's own in `COMMANDS`.
+    """
+    server = _start(name, folder, [*(command or COMMANDS[name]), application], environment)
     try:
         _wait_until_ready(server)
         yield server
@@ -314,12 +322,11 @@ def running(
         server.close()
 
 
-def _start(name: str, folder: Path, application: str, environment: dict[str, str]) -> Server:
+def _start(name: str, folder: Path, command: list[str], environment: dict[str, str]) -> Server:
     port = _free_port()
     journal = Journal(folder / "journal")
-    command = [part.format(port=port) for part in COMMANDS[name]]
     process = subprocess.Popen(
-        [sys.executable, "-m", *command, application],
+        [sys.executable, "-m", *(part.format(port=port) for part in command)],
         cwd=folder,
         env={**_environment(folder), **environment},
         stdin=subprocess.DEVNULL,

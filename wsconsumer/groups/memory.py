@@ -2,7 +2,8 @@
 The backend of a single process: what is published reaches every event loop of this process.
 
 Usually that is the one loop that the server runs; a live server for tests is a second one. Nothing
-leaves the process: a broadcast in a process that serves no websockets logs a warning.
+leaves the process: a broadcast in a process that serves no websockets logs a warning, and so does
+the first group in a process that is one of several workers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+from ..log_thread import log
 from ..serving import is_serving
+from ..workers import evidence_of_workers
 from .base import Backend
 from .budget import PATIENCE, is_backlog
 
@@ -55,6 +58,7 @@ class MemoryBackend(Backend):
         with _lock:
             _forget_closed()
             _started[self] = None
+        _explain_workers()
 
     async def subscribe(self, groups: Sequence[str]) -> None:
         """Do nothing: the hub knows its groups."""
@@ -135,6 +139,20 @@ def _forget_closed() -> None:
     for backend in tuple(_started):
         if backend.loop.is_closed():
             del _started[backend]
+
+
+@cache
+def _explain_workers() -> None:
+    evidence = evidence_of_workers()
+    if evidence is not None:
+        log(
+            logger,
+            logging.WARNING,
+            "%s, and the memory backend of groups reaches this process only: members in others "
+            "miss what is broadcast here. Name a backend that carries to them in "
+            "WSCONSUMER['GROUPS'], such as wsconsumer.groups.redis.RedisBackend.",
+            evidence,
+        )
 
 
 @cache
