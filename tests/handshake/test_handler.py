@@ -81,6 +81,16 @@ def failing(get_response: Any) -> Any:
     return middleware
 
 
+@async_only_middleware
+def failing_async(get_response: Any) -> Any:
+    """Fail on every request, in async code."""
+
+    async def middleware(request: Any) -> Any:
+        raise RuntimeError("the secret")
+
+    return middleware
+
+
 def with_cookie(get_response: Any) -> Any:
     """Set a cookie on every response."""
 
@@ -171,9 +181,10 @@ async def test_middleware_that_answers_itself() -> None:
         assert denial.headers["Retry-After"] == "60"
 
 
-async def test_middleware_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["failing", "failing_async"])
+async def test_middleware_that_fails(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """It is a 500 and in the log as for a page; under DEBUG too the text stays here."""
-    with mine("failing"), override_settings(DEBUG=True):
+    with mine(name), override_settings(DEBUG=True):
         denial = await denied()
     assert (denial.status, denial.body) == (500, b"")
     assert "RuntimeError: the secret" in caplog.text

@@ -7,6 +7,8 @@ all the same, and when it passes, or fails in another way, the suite fails until
 import sys
 from dataclasses import dataclass
 
+from websockets.exceptions import InvalidMessage, InvalidStatus
+
 from tests.servers.harness import COMMANDS
 
 
@@ -31,6 +33,12 @@ NO_EXIT = Limit(
 )
 NO_FAREWELL = Limit("It drops all TCP connections first, and reports 1005 to the application.")
 
+NO_LONG_LINES = (
+    "The websockets library reads header lines of up to 8 KiB: WEBSOCKETS_MAX_LINE_LENGTH."
+)
+NO_PINGS = Limit("It sends no pings, and has no setting for them.")
+PONG_BEHIND_MESSAGES = Limit("It does not read the answer to its ping behind messages that wait.")
+
 RESTART_CODES = {"granian": {1005, 1012}}
 """What `disconnect()` is told of a restart where it is not 1012 alone.
 
@@ -38,6 +46,23 @@ Granian drops the connections when it stops, and the application learns of some 
 """
 
 KNOWN_LIMITS: dict[tuple[str, str], Limit] = {
+    ("daphne", "a_cookie_of_20_kb"): Limit(
+        "Twisted drops a request with more than 16 KiB of headers.", raises=InvalidMessage
+    ),
+    ("uvicorn-websockets", "a_cookie_of_9_kb"): Limit(NO_LONG_LINES, raises=InvalidStatus),
+    ("uvicorn-websockets", "a_cookie_of_20_kb"): Limit(NO_LONG_LINES, raises=InvalidStatus),
+    ("uvicorn-websockets", "a_client_whose_messages_wait_behind_a_hook_stays"): (
+        PONG_BEHIND_MESSAGES
+    ),
+    ("uvicorn-sansio", "a_cookie_of_9_kb"): Limit(NO_LONG_LINES, raises=TimeoutError),
+    ("uvicorn-sansio", "a_cookie_of_20_kb"): Limit(NO_LONG_LINES, raises=TimeoutError),
+    ("uvicorn-sansio", "a_client_whose_messages_wait_behind_a_hook_stays"): PONG_BEHIND_MESSAGES,
+    ("uvicorn-wsproto", "a_client_whose_messages_wait_behind_a_hook_stays"): PONG_BEHIND_MESSAGES,
+    ("hypercorn", "a_client_that_answers_no_pings_is_dropped"): Limit(
+        "It waits for no answer to its pings."
+    ),
+    ("granian", "an_idle_client_is_pinged"): NO_PINGS,
+    ("granian", "a_client_that_answers_no_pings_is_dropped"): NO_PINGS,
     ("uvicorn-sansio", "client_vanishes_without_code"): NO_CODE,
     ("uvicorn-wsproto", "client_vanishes_without_code"): NO_CODE,
     ("uvicorn-wsproto", "own_international_origin"): Limit(

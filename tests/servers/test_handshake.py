@@ -1,12 +1,13 @@
 """How a connection is accepted or denied, as the client sees it."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
-from tests.servers.harness import QUIET, Server, new_key
+from tests.servers.harness import QUIET, SOON, Server, new_key, running
 
 
 async def denied(server: Server, path: str) -> Response:
@@ -54,6 +55,32 @@ async def test_sends_accept_headers(server: Server) -> None:
         headers = websocket.response.headers
         assert headers["X-Room"] == "lobby"
         assert headers.get_all("Set-Cookie") == ["a=1", "b=2"]
+
+
+async def upgrades_with_cookie(server: Server, size: int) -> None:
+    """Open a websocket with a Cookie header of so many bytes, and use it."""
+    cookie = {"Cookie": "long=".ljust(size, "x")}
+    path = f"/ws/echo/{new_key()}/"
+    async with server.connect(path, additional_headers=cookie, open_timeout=SOON) as websocket:
+        await websocket.send("hello")
+        assert await websocket.recv() == "hello"
+
+
+async def test_a_cookie_of_9_kb(server: Server) -> None:
+    """A user with many cookies gets a websocket, as they get a page."""
+    await upgrades_with_cookie(server, 9_000)
+
+
+async def test_a_cookie_of_20_kb(server: Server) -> None:
+    """So does one with more than browsers keep for most sites."""
+    await upgrades_with_cookie(server, 20_000)
+
+
+@pytest.mark.parametrize("name", ["uvicorn-websockets", "uvicorn-sansio"])
+async def test_a_longer_line(name: str, tmp_path: Path) -> None:
+    """The variable that the documentation names is the remedy where 8 KiB are the limit."""
+    with running(name, tmp_path, WEBSOCKETS_MAX_LINE_LENGTH="65536") as server:
+        await upgrades_with_cookie(server, 20_000)
 
 
 async def test_rejects_with_status(server: Server) -> None:

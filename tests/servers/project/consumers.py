@@ -152,6 +152,14 @@ class WaitsInReceive(Observed):
             await asyncio.Event().wait()
 
 
+class WaitsInDisconnect(Observed):
+    """Never finish with the end."""
+
+    async def disconnect(self, code: int, reason: str) -> None:
+        async with self.noted("disconnect"):
+            await asyncio.Event().wait()
+
+
 class WaitsInTask(Observed):
     """Keep a task that never ends by itself."""
 

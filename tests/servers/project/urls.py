@@ -21,6 +21,7 @@ urlpatterns = [
     path("ws/fails-in-disconnect/<key>/", consumers.FailsInDisconnect.as_view()),
     path("ws/fails-in-task/<key>/", consumers.FailsInTask.as_view()),
     path("ws/waits-in-receive/<key>/", consumers.WaitsInReceive.as_view()),
+    path("ws/waits-in-disconnect/<key>/", consumers.WaitsInDisconnect.as_view()),
     path("ws/waits-in-task/<key>/", consumers.WaitsInTask.as_view()),
     path("ws/keeps-a-task/<key>/", consumers.KeepsATask.as_view()),
     path("ws/exits/<where>/<key>/", consumers.Exits.as_view()),
