@@ -80,11 +80,12 @@ def _observed() -> str | None:
     """Return how many processes the parent runs for the same work, if there are several."""
     count = 0
     with suppress(OSError):  # another system than Linux, or not ours to look at
-        count = _count_alike(Path("/proc"))
+        count = count_alike(Path("/proc"))
     return f"This process is one of {count + 1} of the same server" if count else None
 
 
-def _count_alike(proc: Path) -> int:
+def count_alike(proc: Path) -> int:
+    """Count the processes that the parent started together with this one, for the same work."""
     own, parent = os.getpid(), os.getppid()
     work = _work(proc / str(own))
     siblings = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING
@@ -35,9 +36,12 @@ class TestMemoryBackend(BackendContract):
 def _nobody_serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let this process be one that serves nobody and has said nothing about it yet."""
     monkeypatch.setattr(serving, "_serving", threading.Event())
-    memory._explain_alone.cache_clear()  # noqa: SLF001
+    explanations = (memory._explain_alone, memory._explain_workers)  # noqa: SLF001
+    for explain in explanations:
+        explain.cache_clear()
     yield
-    memory._explain_alone.cache_clear()  # noqa: SLF001
+    for explain in explanations:
+        explain.cache_clear()
 
 
 class Server(threading.Thread):
@@ -123,6 +127,24 @@ def test_a_process_that_serves_nobody_is_told_once(caplog: pytest.LogCaptureFixt
     assert [message.partition(",")[0] for message in caplog.messages] == [
         "A broadcast was made in a process that serves no websockets"
     ]
+
+
+async def test_one_of_several_workers_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's groups are its own; the log says so once, with the remedy."""
+
+    async def deliver(group: str, body: bytes) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(sys, "argv", ["uvicorn", "--workers", "2"])
+    for prefix in ("one", "two"):
+        backend = MemoryBackend("", prefix, {})
+        await backend.start(deliver)
+        await backend.aclose()
+    (message,) = caplog.messages
+    assert message.startswith("The command line asks for 2 workers, and the memory backend")
+    assert "Name a backend that carries to them" in message
 
 
 def test_a_process_that_serves_is_not_told(caplog: pytest.LogCaptureFixture) -> None:

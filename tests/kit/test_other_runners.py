@@ -174,9 +174,9 @@ class Inner:
         )
         return self._run(tests, "pytest", "-p", "no:cacheprovider", "-q", *options)
 
-    def django(self, tests: str) -> str:
+    def django(self, tests: str, *options: str) -> str:
         """Run tests with Django's own runner, and return what it prints."""
-        return self._run(tests, "django", "test")
+        return self._run(tests, "django", "test", *options)
 
     def _run(self, tests: str, *arguments: str) -> str:
         (self.directory / "test_inner.py").write_text(tests)
@@ -237,3 +237,35 @@ def test_without_pytest_django(inner: Inner) -> None:
     """Both fixtures work where there is no pytest-django, and no test with a database."""
     output = inner.pytest(WITHOUT_DATABASE_TESTS, "-p", "no:django", asyncio_mode="auto")
     assert "2 passed" in output
+
+
+MEMBERS = """
+import logging
+from django.test import SimpleTestCase
+from wsconsumer import WebsocketConsumer
+from wsconsumer.log_thread import log_thread
+from wsconsumer.test import connect
+
+class Member(WebsocketConsumer):
+    async def connect(self):
+        await self.join("lobby")
+
+class Joining:
+    async def test_a_member(self):
+        with self.assertNoLogs("wsconsumer.groups"):
+            async with connect(Member) as websocket:
+                assert websocket.accepted
+            log_thread().flush()
+
+class OneTests(Joining, SimpleTestCase):
+    pass
+
+class TwoTests(Joining, SimpleTestCase):
+    pass
+"""
+
+
+def test_members_in_processes_that_share_out_tests(inner: Inner) -> None:
+    """They are no workers of a server, and nobody is warned: Django's, and those of xdist."""
+    assert "Ran 2 tests" in inner.django(MEMBERS, "--parallel", "2")
+    assert "2 passed" in inner.pytest(MEMBERS, "-n", "2", asyncio_mode="auto")

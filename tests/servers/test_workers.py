@@ -1,8 +1,8 @@
 """Groups on the memory backend, served by several workers, and by one."""
 
-from collections.abc import Sequence
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +12,9 @@ WARNING = "and the memory backend of groups reaches this process only"
 
 UVICORN = COMMANDS["uvicorn-sansio"]
 GUNICORN = ["gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-b", f"{HOST}:{{port}}"]
+
+Way = tuple[list[str], str, dict[str, str]]
+"""A command, a file that it needs, and its environment."""
 
 FILES = {
     "gunicorn.conf.py": "workers = 2\n",
@@ -24,7 +27,7 @@ FILES = {
 }
 """Ways to ask for workers that no command line and no variable tells of."""
 
-SEVERAL = {
+SEVERAL: dict[str, Way] = {
     "uvicorn WEB_CONCURRENCY": (UVICORN, "", {"WEB_CONCURRENCY": "2"}),
     "uvicorn.run()": (["serve", "{port}"], "serve.py", {}),
     "gunicorn.conf.py": (GUNICORN, "gunicorn.conf.py", {}),
@@ -36,9 +39,9 @@ SEVERAL = {
     "granian --workers": ([*COMMANDS["granian"], "--workers", "2"], "", {}),
 }
 
-ONE = {
-    "uvicorn --reload": [*UVICORN, "--reload"],
-    "gunicorn": GUNICORN,
+ONE: dict[str, Way] = {
+    "uvicorn --reload": ([*UVICORN, "--reload"], "", {"WEB_CONCURRENCY": "2"}),
+    "gunicorn": (GUNICORN, "", {}),
 }
 
 
@@ -50,28 +53,38 @@ async def join(server: Server, members: int) -> None:
             await stack.enter_async_context(server.connect(path))
 
 
-@pytest.mark.parametrize(("command", "file", "environment"), SEVERAL.values(), ids=SEVERAL)
-async def test_several_workers(
-    command: Sequence[str], file: str, environment: dict[str, str], tmp_path: Path
-) -> None:
+@pytest.fixture(scope="session")
+def warnings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What each way of starting workers leaves in the log; two run at the same time."""
+    ways = {**SEVERAL, **ONE}
+    folders = {way: tmp_path_factory.mktemp("workers") for way in ways}
+
+    def run(way: str) -> list[str]:
+        command, file, environment = ways[way]
+        if file:
+            (folders[way] / file).write_text(FILES[file])
+        with running(way, folders[way], command=command, **environment) as server:
+            asyncio.run(join(server, 6))
+            if way in SEVERAL:
+                asyncio.run(server.journal.wait_for_log(WARNING))
+                server.process.kill()  # an orderly end of granian's workers takes ten seconds
+        return [event["text"] for event in server.journal.logged(WARNING)]
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(ways, pool.map(run, ways), strict=True))
+
+
+@pytest.mark.parametrize("way", SEVERAL)
+def test_several_workers(way: str, warnings: dict[str, list[str]]) -> None:
     """Each worker says once, at its first member, what its groups lack, and what to do."""
-    if file:
-        (tmp_path / file).write_text(FILES[file])
-    with running("several", tmp_path, command=command, **environment) as server:
-        await join(server, 6)
-        await server.journal.wait_for_log(WARNING)
-        server.process.kill()  # an orderly end of granian's workers takes ten seconds
-    warnings = server.journal.logged(WARNING)
-    assert 1 <= len(warnings) <= 2
-    assert all("Name a backend that carries to them" in e["text"] for e in warnings)
+    assert 1 <= len(warnings[way]) <= 2
+    assert all("Name a backend that carries to them" in text for text in warnings[way])
 
 
-@pytest.mark.parametrize("command", ONE.values(), ids=ONE)
-async def test_one_worker_with_a_parent(command: Sequence[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ONE)
+def test_one_worker_with_a_parent(way: str, warnings: dict[str, list[str]]) -> None:
     """A worker without siblings has nothing to say."""
-    with running("one", tmp_path, command=command) as server:
-        await join(server, 2)
-    assert server.journal.logged(WARNING) == []
+    assert warnings[way] == []
 
 
 async def test_one_worker(server: Server) -> None:
