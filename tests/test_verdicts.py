@@ -76,6 +76,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str]]:
     return [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
 
 
+project: Any = settings  # with one that Django does not know
+
+
 class Raising:
     """Middleware that raises the error which the project keeps in its settings."""
 
@@ -83,7 +86,7 @@ class Raising:
         self.get_response = get_response
 
     def __call__(self, request: Any) -> Any:
-        raise settings.ERROR
+        raise project.ERROR
 
 
 class RaisingForView(Raising):
@@ -93,7 +96,7 @@ class RaisingForView(Raising):
         return self.get_response(request)
 
     def process_view(self, request: Any, *_: Any) -> None:
-        raise settings.ERROR
+        raise project.ERROR
 
 
 @async_only_middleware
@@ -101,7 +104,7 @@ def raising_async(get_response: Any) -> Any:
     """Middleware that can only be async, and raises it."""
 
     async def middleware(request: Any) -> Any:
-        raise settings.ERROR
+        raise project.ERROR
 
     return middleware
 

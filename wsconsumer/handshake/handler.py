@@ -138,7 +138,7 @@ class Handshake(BaseHandler):
         # Only for the links of the chain does load_middleware() say whether they are async.
         if method_is_async is not None:
             method = _without_pages(method, method_is_async)
-        return super().adapt_method_mode(is_async, method, method_is_async, *more, **kw)  # type: ignore[misc]  # not in the stubs
+        return super().adapt_method_mode(is_async, method, method_is_async, *more, **kw)
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Find the view as Django does; a view that serves no websockets counts as not found."""
