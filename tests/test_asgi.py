@@ -259,7 +259,7 @@ async def test_shutdown_is_bounded(
     websockets = serving(Lingering)
     served = await Served.begin(websockets)
     await running_websockets().end()
-    assert caplog.messages == ["1 websockets did not end before the server."]
+    assert caplog.messages == ["Websockets that did not end before the server: 1."]
     Recorder.go_on.set()
     await served.task
     assert Recorder.log == [(1012, ""), "done"]

@@ -232,7 +232,7 @@ def test_a_pool_that_is_too_small(
     expected = [] if size is None else ["wsconsumer.W004"]
     assert list(found()) == expected
     if size is not None:
-        assert f"has at most {size} connections" in found()["wsconsumer.W004"]
+        assert f"has a max_size of {size}, and" in found()["wsconsumer.W004"]
 
 
 @override_settings(WSCONSUMER={"NO_SUCH": 1})

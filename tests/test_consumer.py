@@ -211,7 +211,7 @@ async def test_a_client_that_leaves_before_accept(caplog: pytest.LogCaptureFixtu
     assert log == ["connect"]
     assert caplog.messages == [
         "connect on /: Recorder.accept() needs an open connection, but it is CLOSED (1006). "
-        "Cause: OSError('the client has gone')"
+        "Cause: OSError: the client has gone"
     ]
     assert caplog.records[0].levelno == logging.INFO
 

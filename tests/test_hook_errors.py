@@ -147,8 +147,8 @@ async def test_connection_closed_out_of_a_hook_is_no_error(
     assert log == ["connect", (1006, "")]
     assert caplog.messages == [
         "receive on /chat/: Sending.send() needs an open connection, but it is CLOSING (1006). "
-        "Cause: OSError('the client has gone')",
-        "Sending: dropped 1 messages that arrived after the close.",
+        "Cause: OSError: the client has gone",
+        "Sending: messages dropped that arrived after the close: 1.",
     ]
     assert [record.exc_info for record in caplog.records] == [None, None]
 

@@ -120,7 +120,7 @@ def test_what_waits_is_bounded(
     assert seen == list(range(LIMIT))
     assert counters["log_dropped"] == 5
     assert [r.getMessage() for r in caplog.records] == [
-        "5 log records were dropped: more came than were emitted."
+        "More log records came than could be emitted. Dropped: 5."
     ]
 
 

@@ -178,8 +178,8 @@ def check_pools(**_: Any) -> list[CheckMessage]:
     threads = conf.get("HANDSHAKE_THREADS") + conf.get("THREADS")
     return [
         Warning(
-            f"The connection pool of DATABASES[{alias!r}] has at most {size} connections, and "
-            f"websockets use up to {threads} threads. Handshakes and pages may wait, and fail.",
+            f"The connection pool of DATABASES[{alias!r}] has a max_size of {size}, and websockets "
+            f"use up to {threads} threads. Handshakes and pages may wait, and fail.",
             f'Set OPTIONS["pool"]["max_size"] to at least {threads}, and more for pages; or lower '
             "WSCONSUMER['HANDSHAKE_THREADS'] and WSCONSUMER['THREADS'].",
             id="wsconsumer.W004",

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from . import origins
+from .escaping import quote
 
 
 class Setting(NamedTuple):
@@ -121,7 +122,7 @@ def problems() -> Iterator[Problem]:
     if not isinstance(configured, Mapping):
         yield Problem(
             "wsconsumer.E001",
-            f"WSCONSUMER must be a dict, got {configured!r}.",
+            f"WSCONSUMER must be a dict, got {quote(configured)}.",
             'Write WSCONSUMER = {"THREADS": 8}, or leave it out.',
         )
         return
@@ -131,7 +132,7 @@ def problems() -> Iterator[Problem]:
         elif not SETTINGS[name].is_valid(value):
             yield Problem(
                 "wsconsumer.E003",
-                f"WSCONSUMER[{name!r}] must be {SETTINGS[name].expected}, got {value!r}.",
+                f"WSCONSUMER[{name!r}] must be {SETTINGS[name].expected}, got {quote(value)}.",
                 f"The default is {SETTINGS[name].default!r}.",
             )
         elif name == "ALLOWED_ORIGINS":
@@ -144,12 +145,12 @@ def _wrong_origins(entries: Iterable[str]) -> Iterator[Problem]:
         if advice is not None:
             yield Problem(
                 "wsconsumer.E003",
-                f"WSCONSUMER['ALLOWED_ORIGINS'] has {entry!r}, which matches no Origin.",
+                f"WSCONSUMER['ALLOWED_ORIGINS'] has {quote(entry)}, which matches no Origin.",
                 advice,
             )
 
 
 def _unknown(name: object) -> Problem:
-    near = get_close_matches(str(name).upper(), SETTINGS, n=1)
+    near = get_close_matches(quote(name).strip("'").upper(), SETTINGS, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(SETTINGS)}."
-    return Problem("wsconsumer.E002", f"WSCONSUMER has no setting {name!r}.", hint)
+    return Problem("wsconsumer.E002", f"WSCONSUMER has no setting {quote(name)}.", hint)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
 
+from .escaping import quote
 from .limits import LIMITS, check_limit
 
 HOOKS: Final[dict[str, tuple[str, ...]]] = {
@@ -41,7 +42,7 @@ def check_hooks(cls: type) -> None:
         hook = getattr(cls, name)
         if not iscoroutinefunction(hook):
             raise TypeError(
-                f"{cls.__name__}.{name} must be a coroutine function, got {hook!r}. "
+                f"{cls.__name__}.{name} must be a coroutine function, got {quote(hook)}. "
                 f"Write `{wanted}`. A decorator around it must return a coroutine function too "
                 "(asgiref.sync.markcoroutinefunction marks one)."
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from . import conf
+from .escaping import quote
 
 
 class Limit:
@@ -46,7 +47,7 @@ def check_limit(owner: str, name: str, value: object) -> None:
     setting = conf.SETTINGS[name.upper()]
     if not setting.is_valid(value):
         raise ValueError(
-            f"{owner}.{name} must be {setting.expected}, got {value!r}. "
+            f"{owner}.{name} must be {setting.expected}, got {quote(value)}. "
             f"The default is {setting.default!r}."
         )
 

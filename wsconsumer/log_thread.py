@@ -128,7 +128,7 @@ class LogThread:
 
 def _emit(emit: Callable[[], object], dropped: int) -> None:
     if dropped:
-        logger.warning("%d log records were dropped: more came than were emitted.", dropped)
+        logger.warning("More log records came than could be emitted. Dropped: %d.", dropped)
     try:
         emit()
     except BaseException:  # not even SystemExit may end the thread

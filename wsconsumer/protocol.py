@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-from .escaping import escape
+from .escaping import escape, quote
 from .exceptions import InvalidEvent
 
 Scope: TypeAlias = Mapping[str, Any]
@@ -110,14 +110,14 @@ def check_close(code: object, reason: object) -> None:
     Raises ``TypeError`` or ``ValueError``; returns nothing.
     """
     if not isinstance(code, int) or isinstance(code, bool):
-        raise TypeError(f"close() expects code to be an int, got {code!r}.")
+        raise TypeError(f"close() expects code to be an int, got {quote(code)}.")
     if not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in _NEVER_SENT:
         raise ValueError(
-            f"close() can't send the close code {code}: RFC 6455 lets an endpoint send 1000-1003, "
-            "1007-1014 and 3000-4999. Use 1000, or a code of your own in 4000-4999."
+            f"close() can't send the close code {quote(code)}: RFC 6455 lets an endpoint send "
+            "1000-1003, 1007-1014 and 3000-4999. Use 1000, or a code of your own in 4000-4999."
         )
     if not isinstance(reason, str):
-        raise TypeError(f"close() expects reason to be a str, got {reason!r}.")
+        raise TypeError(f"close() expects reason to be a str, got {quote(reason)}.")
     size = len(encode_text(reason, "close() reason"))
     if size > MAX_REASON_BYTES:
         raise ValueError(
@@ -170,20 +170,22 @@ def _encode_header(pair: object, verb: str) -> Header:
         case _:
             raise TypeError(
                 f"{verb} expects headers as pairs of name and value, each str or bytes, "
-                f"got {pair!r}. Write headers=[('Name', 'value')]."
+                f"got {quote(pair)}. Write headers=[('Name', 'value')]."
             )
     name = _latin1(raw_name, verb).lower()
     value = _latin1(raw_value, verb)
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{verb} can't send the header name {raw_name!r}: it is no HTTP token.")
+        raise ValueError(
+            f"{verb} can't send the header name {quote(raw_name)}: it is no HTTP token."
+        )
     if _BAD_IN_VALUE.search(value):
         raise ValueError(
-            f"{verb} can't send the header {raw_name!r}: its value '{escape(raw_value)}' has a "
-            "control character, such as a line break."
+            f"{verb} can't send the header {quote(raw_name)}: its value '{escape(raw_value)}' "
+            "has a control character, such as a line break."
         )
     if name in _HANDSHAKE_HEADERS:
         raise ValueError(
-            f"{verb} can't send the header {raw_name!r}: the server writes it. "
+            f"{verb} can't send the header {quote(raw_name)}: the server writes it. "
             "Choose a subprotocol with accept(subprotocol=...)."
         )
     return name, value
@@ -229,7 +231,7 @@ def empty_message(event: Event) -> InvalidEvent:
     A server may leave out the key that is not used or set it to ``None``, and an empty message is
     a message; but one of the two there must be.
     """
-    return InvalidEvent(f"Expected text or bytes in a websocket.receive event, got {event!r}.")
+    return InvalidEvent(f"Expected text or bytes in a websocket.receive event, got {quote(event)}.")
 
 
 def disconnected(event: Event) -> tuple[int, str]:
@@ -240,7 +242,7 @@ def disconnected(event: Event) -> tuple[int, str]:
     """
     if event["type"] != "websocket.disconnect":
         raise InvalidEvent(
-            f"Expected websocket.receive or websocket.disconnect, got {event['type']!r}."
+            f"Expected websocket.receive or websocket.disconnect, got {quote(event['type'])}."
         )
     code = event.get("code")
     return CloseCode.NO_STATUS_RECEIVED if code is None else code, event.get("reason") or ""

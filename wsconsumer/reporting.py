@@ -12,7 +12,7 @@ from django.utils.functional import LazyObject, empty
 
 from .cancellation import Cause
 from .counters import counters
-from .escaping import escape
+from .escaping import escape, message_of, quote
 from .log_thread import log, log_thread
 
 if TYPE_CHECKING:
@@ -82,9 +82,10 @@ def log_overdue(consumer: Requested, seconds: float) -> None:
 
 def log_closed(consumer: Requested, hook: str, error: BaseException) -> None:
     """Log that a hook met the end of its connection, which is no fault."""
-    cause = "" if error.__cause__ is None else f" Cause: {error.__cause__!r}"
-    path = escape(consumer.request.path)
-    logger.info("%s on %s: %s%s", hook, path, escape(error), escape(cause))
+    text, cause = message_of(error), error.__cause__
+    if cause is not None:
+        text += f" Cause: {type(cause).__name__}: {message_of(cause)}"
+    logger.info("%s on %s: %s", hook, escape(consumer.request.path), text)
 
 
 def log_session_ended(consumer: Requested, hook: str) -> None:
@@ -95,7 +96,7 @@ def log_session_ended(consumer: Requested, hook: str) -> None:
 def log_dropped(owner: str, messages: int) -> None:
     """Log and count messages that no hook saw."""
     counters["message_dropped"] += messages
-    logger.info("%s: dropped %d messages that arrived after the close.", owner, messages)
+    logger.info("%s: messages dropped that arrived after the close: %d.", owner, messages)
 
 
 def describe_user(request: HttpRequest) -> str:
@@ -113,5 +114,5 @@ def describe_user(request: HttpRequest) -> str:
         return "a user that was not loaded"
     meta = getattr(type(user), "_meta", None)
     if meta is not None:
-        return f"user {vars(user).get(meta.pk.attname)!r}"
+        return f"user {quote(vars(user).get(meta.pk.attname))}"
     return f"a user of type {type(user).__name__}"

@@ -19,6 +19,7 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore as Sign
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import ImproperlyConfigured
 
+from .escaping import quote
 from .exceptions import InvalidState
 from .log_thread import log
 
@@ -102,7 +103,7 @@ def _session_of(request: HttpRequest) -> SessionBase:
     session = getattr(request, "session", None)
     if not isinstance(session, SessionBase):
         raise ImproperlyConfigured(
-            f"fresh_session() expects a request with Django's session, got {session!r}. Add "
+            f"fresh_session() expects a request with Django's session, got {quote(session)}. Add "
             "django.contrib.sessions.middleware.SessionMiddleware to MIDDLEWARE, or give "
             'scope["session"] to as_asgi().'
         )

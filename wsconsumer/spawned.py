@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from .escaping import escape
+from .escaping import escape, quote
 from .log_thread import log
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def check_coroutine(coroutine: object, owner: str) -> None:
     """Raise ``TypeError`` for what can't be spawned."""
     if not asyncio.iscoroutine(coroutine):
         raise TypeError(
-            f"{owner}.spawn() expects a coroutine, got {coroutine!r}. "
+            f"{owner}.spawn() expects a coroutine, got {quote(coroutine)}. "
             "Call the async function: self.spawn(self.ticker())."
         )
 

@@ -16,7 +16,7 @@ from django.http import Http404
 from django.http.multipartparser import MultiPartParserError
 
 from .cancellation import consists_of
-from .escaping import escape
+from .escaping import escape, message_of
 from .log_thread import log
 from .protocol import CloseCode
 from .reporting import log_session_ended, report
@@ -64,13 +64,14 @@ def log_bad_request(request: HttpRequest, error: BaseException) -> None:
         for member in error.exceptions:
             log_bad_request(request, member)
         return
+    text = message_of(error)
     is_suspicious = isinstance(error, SuspiciousOperation)
     name = f"django.security.{type(error).__name__}" if is_suspicious else "django.request"
     log(
         logging.getLogger(name),
         logging.ERROR if is_suspicious else logging.WARNING,
         "%s" if is_suspicious else "%s: %s",
-        *((escape(error),) if is_suspicious else (escape(error), escape(request.path))),
+        *((text,) if is_suspicious else (text, escape(request.path))),
         error=error,
         extra={"request": request, "status_code": 400},
         from_stranger=True,

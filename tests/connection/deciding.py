@@ -24,13 +24,13 @@ def deciding(decide: Callable[[Any], Awaitable[None]]) -> type[WebsocketConsumer
 
 
 async def error_in_connect(
-    decide: Callable[[Any], Awaitable[None]], kind: type[Exception], **more: Any
+    decide: Callable[[Any], Awaitable[None]], *kinds: type[Exception], **more: Any
 ) -> tuple[str, list[dict[str, Any]]]:
     """Return the text of the error that ``connect()`` met, and what was sent all the same."""
     texts = []
 
     async def catching(consumer: Any) -> None:
-        with pytest.raises(kind) as caught:
+        with pytest.raises(kinds) as caught:
             await decide(consumer)
         texts.append(str(caught.value))
 

@@ -95,7 +95,7 @@ async def test_a_full_outbox_drops(
     assert counters["outbox_dropped"] == before + 2
     assert [record.getMessage() for record in caplog.records] == [
         "Chat: broadcasts to a slow client are dropped. At the end, the log says how many.",
-        "Chat: 2 broadcasts were dropped in all.",
+        "Chat: broadcasts dropped in all: 2.",
     ]
 
 
@@ -200,7 +200,7 @@ async def test_clear_counts_what_is_lost(caplog: pytest.LogCaptureFixture) -> No
         await waiter
     sink.outbox.clear(ConnectionError("closed"))
     assert counters["outbox_dropped"] == before + 2
-    assert caplog.messages == ["Chat: 2 broadcasts were not sent, it closes."]
+    assert caplog.messages == ["Chat is closing. Broadcasts not sent: 2."]
 
 
 async def test_stop_breaks_off(caplog: pytest.LogCaptureFixture) -> None:

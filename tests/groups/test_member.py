@@ -112,7 +112,7 @@ async def test_a_full_outbox_closes_with_1013(caplog: pytest.LogCaptureFixture) 
     assert (counters["outbox_closed"], counters["outbox_dropped"]) == (before[0] + 1, before[1] + 2)
     assert caplog.messages == [
         "Made: closing with 1013, the client is slow: its outbox is full.",
-        "Made: 2 broadcasts were not sent, it closes.",
+        "Made is closing. Broadcasts not sent: 2.",
     ]
 
 

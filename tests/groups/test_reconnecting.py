@@ -28,7 +28,7 @@ def test_an_outage_is_two_lines(
     assert not away.is_on
     first, last = caplog.messages
     assert first.startswith("The engine is away: ConnectionError: attempt 0. Websockets stay open")
-    assert last.startswith("The engine is back after 150.5 seconds and 5 attempts.")
+    assert last.startswith("The engine is back after 150.5 seconds. Attempts: 5.")
     assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert counters["engine_lost"] == 1
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from django.conf import settings
 
-from ..escaping import escape
+from ..escaping import quote
 from ..exceptions import ConnectionClosed, InvalidEvent, InvalidState
 from ..log_thread import log
 from ..protocol import (
@@ -168,7 +168,7 @@ class Connection:
         if event["type"] == "websocket.disconnect":
             self.on_disconnect(event)
             return False
-        raise InvalidEvent(f"Expected websocket.connect first, got {event['type']!r}.")
+        raise InvalidEvent(f"Expected websocket.connect first, got {quote(event['type'])}.")
 
     async def accept(self, subprotocol: str | None = None, headers: RawHeaders = ()) -> None:
         """Complete the opening handshake. Arguments and errors: ``WebsocketConsumer.accept``."""
@@ -176,9 +176,9 @@ class Connection:
         offered = self._scope.get("subprotocols") or ()
         if subprotocol is not None and subprotocol not in offered:
             raise ValueError(
-                f"{self.owner}.accept() can't choose the subprotocol {subprotocol!r}: the client "
-                f"offers {escape(list(offered))} (RFC 6455 section 4.2.2). Choose one of these or "
-                "None."
+                f"{self.owner}.accept() can't choose the subprotocol {quote(subprotocol)}: the "
+                f"client offers {quote(list(offered))} (RFC 6455 section 4.2.2). Choose one of "
+                "these or None."
             )
         lines = encode_headers(headers, f"{self.owner}.accept()")
         event = {
@@ -208,10 +208,13 @@ class Connection:
         self._check(Action.REJECT)
         if status not in range(300, 600):
             raise ValueError(
-                f"{self.owner}.reject() expects an HTTP status from 300 to 599, got {status!r}."
+                f"{self.owner}.reject() expects an HTTP status from 300 to 599, got "
+                f"{quote(status)}."
             )
         if not isinstance(body, str | bytes):
-            raise TypeError(f"{self.owner}.reject() expects body to be str or bytes, got {body!r}.")
+            raise TypeError(
+                f"{self.owner}.reject() expects body to be str or bytes, got {quote(body)}."
+            )
         lines = encode_headers(headers, f"{self.owner}.reject()")
         if isinstance(body, str):
             body = encode_text(body, f"{self.owner}.reject() body")
@@ -309,7 +312,7 @@ class Connection:
     async def _close_before_accept(self, code: int, reason: str) -> None:
         if code != CloseCode.NORMAL or reason:
             raise InvalidState(
-                f"{self.owner}.close({int(code)}, {reason!r}) can't reach the client, the "
+                f"{self.owner}.close({int(code)}, {quote(reason)}) can't reach the client, the "
                 "connection is CONNECTING: a close code needs an accepted websocket. Call "
                 "accept() first, or refuse the handshake with reject(status)."
             )
@@ -362,7 +365,7 @@ class Connection:
 
     def closed_error(self, action: Action = Action.SEND) -> ConnectionClosed:
         """Return the error for a verb that comes when the connection is closing or closed."""
-        reason = f" {self.close_reason!r}" if self.close_reason else ""
+        reason = f" {quote(self.close_reason)}" if self.close_reason else ""
         return ConnectionClosed(
             f"{self.owner}.{action.value} needs an open connection, but it is "
             f"{self.state.name} ({self.code}{reason}).",

@@ -181,7 +181,7 @@ class Outbox:
         self._note_progress()
         if lost:
             counters["outbox_dropped"] += lost
-            self._log(logging.INFO, "%s: %d broadcasts were not sent, it closes.", lost)
+            self._log(logging.INFO, "%s is closing. Broadcasts not sent: %d.", lost)
 
     async def stop(self, error: Exception) -> None:
         """Cancel what is being sent, too. Nothing may be put in afterwards."""
@@ -199,7 +199,7 @@ class Outbox:
                 STOP_TIMEOUT,
             )
         if self.dropped:
-            self._log(logging.INFO, "%s: %d broadcasts were dropped in all.", self.dropped)
+            self._log(logging.INFO, "%s: broadcasts dropped in all: %d.", self.dropped)
         # They refer to the member, which refers to us.
         self._on_full = self._on_idle = _nothing
         self._on_error = _nothing

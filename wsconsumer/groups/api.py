@@ -17,6 +17,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from ..counters import counters
+from ..escaping import quote
 from ..exceptions import BackendError
 from ..log_thread import log
 from .hub import started_hub
@@ -50,7 +51,7 @@ def broadcast(group: str, data: Any, *, on_commit: bool = False, using: str | No
         _warn_of_another_transaction(group, using or DEFAULT_DB_ALIAS)
         transaction.on_commit(partial(_publish_after_commit, publication), using)
     elif using is not None:
-        raise TypeError(f"broadcast() has using={using!r} without on_commit=True. Write both.")
+        raise TypeError(f"broadcast() has using={quote(using)} without on_commit=True. Write both.")
     else:
         _publish(publication)
 

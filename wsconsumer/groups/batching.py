@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from ..escaping import quote
 from ..exceptions import BackendError
 from ..loops import start_task
 
@@ -131,7 +132,7 @@ def not_accepted(engine: str, group: str, error: BaseException) -> BackendError:
     """Return the error for a broadcast that an engine did not take."""
     reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
     return BackendError(
-        f"{engine} did not accept a broadcast to {group!r}: {reason}. It may not have reached "
+        f"{engine} did not accept a broadcast to {quote(group)}: {reason}. It may not have reached "
         "anybody. Broadcast again if it still matters; counters['engine_lost'] and the log say "
         "whether the engine is away."
     )

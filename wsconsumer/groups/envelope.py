@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 import msgspec
 from django.utils.functional import Promise
 
-from ..escaping import escape
+from ..escaping import escape, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,8 @@ def _payload(kind: Kind, data: Any) -> bytes:
     except (TypeError, RecursionError) as error:
         raise TypeError(
             f"broadcast() expects str, bytes, or what is JSON serializable, got "
-            f"{type(data).__name__}: {error}. Make it a str, or of dicts, lists, numbers and texts."
+            f"{type(data).__name__}: {message_of(error)}. Make it a str, or of dicts, lists, "
+            "numbers and texts."
         ) from error
     except UnicodeEncodeError as error:
         raise ValueError(

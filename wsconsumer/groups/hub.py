@@ -14,7 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ..counters import counters
-from ..escaping import escape
+from ..escaping import escape, quote
 from ..exceptions import TooManyGroups
 from ..log_thread import log
 from ..loops import PerLoop
@@ -122,7 +122,7 @@ class Hub:
         member.connection.check_joinable()
         if len(member.groups) >= limit:
             raise TooManyGroups(
-                f"{member.connection.owner}.join({name!r}) is one too many: max_groups allows "
+                f"{member.connection.owner}.join({quote(name)}) is one too many: max_groups allows "
                 f"{limit}. Leave one first, or set a higher max_groups on the class."
             )
         member.groups[name] = None

@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from .. import conf
+from ..escaping import quote
 from .base import Backend
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ def _make(groups: Mapping[str, Any]) -> Backend:
         backend: Any = import_string(name)
     except ImportError as error:
         raise ImproperlyConfigured(
-            f"WSCONSUMER['GROUPS'] names the backend {name!r}, which can't be imported: {error}. "
-            f"There are {MEMORY} and, with their extras installed, "
+            f"WSCONSUMER['GROUPS'] names the backend {quote(name)}, which can't be imported: "
+            f"{error}. There are {MEMORY} and, with their extras installed, "
             "wsconsumer.groups.redis.RedisBackend and wsconsumer.groups.postgres.PostgresBackend."
         ) from error
     if not (isclass(backend) and issubclass(backend, Backend)):
         raise ImproperlyConfigured(
-            f"WSCONSUMER['GROUPS'] names {name!r} as the backend, which is no subclass of "
+            f"WSCONSUMER['GROUPS'] names {quote(name)} as the backend, which is no subclass of "
             "wsconsumer.groups.base.Backend."
         )
     return backend(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+from ..escaping import quote
 from ..log_thread import log
 from ..serving import is_serving
 from ..workers import evidence_of_workers
@@ -44,8 +45,8 @@ class MemoryBackend(Backend):
         if location or options:
             raise ImproperlyConfigured(
                 "WSCONSUMER['GROUPS'] names the memory backend, which takes no LOCATION and no "
-                f"OPTIONS, got {location!r} and {dict(options)!r}. Leave them out, or name the "
-                "BACKEND that you mean."
+                f"OPTIONS, got {quote(location)} and {quote(dict(options))}. Leave them out, or "
+                "name the BACKEND that you mean."
             )
 
         self._pending = 0

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from ..escaping import quote
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,16 +25,16 @@ def check_options(
     for name, value in options.items():
         if name not in known:
             raise ImproperlyConfigured(
-                f"WSCONSUMER['GROUPS']['OPTIONS'] has {name!r}, which the {backend} backend does "
-                f"not know. There are {', '.join(known)}."
+                f"WSCONSUMER['GROUPS']['OPTIONS'] has {quote(name)}, which the {backend} backend "
+                f"does not know. There are {', '.join(known)}."
             )
         expected = known[name]
         if not (_is_seconds(value) if expected is SECONDS else _is_a(value, expected)):
             words = expected if isinstance(expected, str) else expected.__name__
             # Where a type is expected the value may be a password.
-            shown = repr(value) if expected is SECONDS else type(value).__name__
+            shown = quote(value) if expected is SECONDS else type(value).__name__
             raise ImproperlyConfigured(
-                f"WSCONSUMER['GROUPS']['OPTIONS'][{name!r}] expects {words}, got {shown}."
+                f"WSCONSUMER['GROUPS']['OPTIONS'][{quote(name)}] expects {words}, got {shown}."
             )
 
 

@@ -70,7 +70,7 @@ class Outage:
             log(
                 logger,
                 logging.WARNING,
-                "%s is back after %.1f seconds and %d attempts.",
+                "%s is back after %.1f seconds. Attempts: %d.",
                 self._engine,
                 time.monotonic() - self._since,
                 self._attempts,

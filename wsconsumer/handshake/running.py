@@ -57,7 +57,7 @@ class RunningWebsockets:
                 self._cancelled.add(task)
                 task.cancel()
         if left and (left := await _wait(left, SHUTDOWN_TIMEOUT)):
-            text = "%d websockets did not end before the server."
+            text = "Websockets that did not end before the server: %d."
             log(logger, logging.WARNING, text, len(left))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.apps import apps
 from django.core.signals import got_request_exception
 
+from ..escaping import quote
 from ..handshake.views import websocket_application
 from ..log_thread import log_thread
 from ..protocol import CloseCode, check_close
@@ -114,7 +115,7 @@ class Websocket:
         """Send a text or binary message."""
         self._raise_what_failed()
         if not isinstance(data, str | bytes):
-            raise TypeError(f"send() expects str or bytes, got {data!r}. Use send_json().")
+            raise TypeError(f"send() expects str or bytes, got {quote(data)}. Use send_json().")
         if not self._server.is_open:
             raise AssertionError(f"send() needs an open connection. {self._story()}")
         self._server.put_message(data)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, Self
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+from ...escaping import quote
+
 try:
     import psycopg
     from psycopg import pq
@@ -43,7 +45,7 @@ def check_alias(alias: str) -> None:
     if alias not in connections.settings:
         raise ImproperlyConfigured(
             "WSCONSUMER['GROUPS'] names the postgres backend, whose LOCATION is an alias in "
-            f"DATABASES, got {alias!r}. There are {', '.join(map(repr, connections))}."
+            f"DATABASES, got {quote(alias)}. There are {', '.join(map(repr, connections))}."
         )
     if connections.create_connection(alias).vendor != "postgresql":
         raise ImproperlyConfigured(
