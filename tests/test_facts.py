@@ -1,4 +1,4 @@
-"""Facts that several files state: the version, and the Pythons that are tested."""
+"""Facts that several files state: the version, the Pythons that are tested, the oldest daphne."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import wsconsumer
+from wsconsumer.checks import DAPHNE
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -28,3 +29,9 @@ def test_the_pythons() -> None:
     assert PYPROJECT["project"]["requires-python"] == f">={oldest}"
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
     assert f"sys.version_info < ({oldest.replace('.', ', ')})" in (ROOT / "Makefile").read_text()
+
+
+def test_the_oldest_daphne() -> None:
+    """The check W001 asks for the version that the extra installs."""
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    assert extras["daphne"] == [f"daphne>={'.'.join(map(str, DAPHNE))}"]

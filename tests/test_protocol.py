@@ -58,6 +58,7 @@ def test_close_codes() -> None:
         "TRY_AGAIN_LATER": 1013,
         "BAD_GATEWAY": 1014,
         "NOT_AUTHENTICATED": 4401,
+        "TIMED_OUT": 4408,
     }
 
 

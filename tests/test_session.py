@@ -218,7 +218,7 @@ async def test_a_spawned_task_that_swallows_its_cancellation(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is named in the log and left behind: disconnect() runs, and the server can stop."""
-    monkeypatch.setattr(spawned, "SPAWN_TIMEOUT", 0.01)
+    monkeypatch.setattr(spawned, "CANCEL_TIMEOUT", 0.01)
     tasks: list[asyncio.Task[None]] = []
     started, over = asyncio.Event(), asyncio.Event()
 

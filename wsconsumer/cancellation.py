@@ -13,6 +13,10 @@ from __future__ import annotations
 import asyncio
 import enum
 import sys
+from typing import Final
+
+CANCEL_TIMEOUT: Final = 5.0
+"""Seconds that a task beside the hooks has to end, once it is cancelled, or it is left behind."""
 
 
 class Cause(enum.Enum):

@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
@@ -24,6 +24,9 @@ from .origins import ANY, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+DAPHNE: Final = (4, 2, 2)
+"""The first version of daphne that has a limit for the size of messages."""
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -85,12 +88,12 @@ def check_daphne(**_: Any) -> list[CheckMessage]:
         version = metadata.version("daphne")
     except metadata.PackageNotFoundError:
         return []
-    if tuple(map(int, re.findall(r"\d+", version)[:3])) >= (4, 2, 2):
+    if tuple(map(int, re.findall(r"\d+", version)[:3])) >= DAPHNE:
         return []
     return [
         Warning(
             f"daphne {version} takes messages of any size, so that any client can fill the memory.",
-            'Upgrade it: pip install "daphne>=4.2.2".',
+            f'Upgrade it: pip install "daphne>={".".join(map(str, DAPHNE))}".',
             id="wsconsumer.W001",
         )
     ]

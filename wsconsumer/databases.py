@@ -8,7 +8,9 @@ pool goes back when its thread has been idle for a while.
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -61,12 +63,45 @@ def _keep(connection: BaseDatabaseWrapper, **_: Any) -> None:
 
     With the default of ``CONN_MAX_AGE`` Django would close it at the end of each handshake.
     """
-    is_ours = getattr(_thread, "is_ours", False)
-    if is_ours and connection.close_at is not None and not _is_pooled(connection):
+    if not getattr(_thread, "is_ours", False):
+        return
+    _note_opened(connection)
+    if connection.close_at is not None and not _is_pooled(connection):
         connection.close_at = max(connection.close_at, time.monotonic() + MIN_CONNECTION_AGE)
 
 
 connection_created.connect(_keep, dispatch_uid="wsconsumer.databases")
+
+
+# The end of the process
+
+_opened: set[BaseDatabaseWrapper] = set()
+_lock = threading.Lock()
+
+
+def _note_opened(connection: BaseDatabaseWrapper) -> None:
+    with _lock:
+        _opened.difference_update([one for one in _opened if one.connection is None])
+        _opened.add(connection)
+
+
+def close_opened() -> None:
+    """
+    Close what our threads have left open, when they have ended.
+
+    Python ends executors' threads before anything could run in them to close their connections.
+    """
+    with _lock:
+        for connection in _opened:
+            connection.inc_thread_sharing()
+            with suppress(Exception):  # nobody is left to be told
+                connection.close()
+        _opened.clear()
+
+
+atexit.register(close_opened)
+# The connections of a forked process are its parent's.
+os.register_at_fork(after_in_child=_opened.clear)
 
 
 # Transactions

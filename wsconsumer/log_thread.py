@@ -88,6 +88,15 @@ class LogThread:
         if not self.flush(0):
             await asyncio.to_thread(self.flush, seconds)
 
+    def close_connections(self) -> None:
+        """Close the thread's database connections, once it has emitted what waits."""
+        with self._changed:
+            if self._thread is None:
+                return
+            self._jobs.append(Job(connections.close_all, from_stranger=False))
+            self._changed.notify_all()
+        self.flush()
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Emit at once, in the caller's thread, while the block runs: for tests."""
@@ -152,7 +161,7 @@ def _forget_thread() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_thread)
-atexit.register(lambda: log_thread().flush())
+atexit.register(lambda: log_thread().close_connections())
 
 
 def enable_loggers() -> None:

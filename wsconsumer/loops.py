@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Callable[[], Coroutine[Any, Any, None]]")
 
 
 class PerLoop(Generic[T]):
@@ -42,6 +43,21 @@ class PerLoop(Generic[T]):
     def pop(self) -> T | None:
         """Return and forget it."""
         return self._made.pop(asyncio.get_running_loop(), None)
+
+
+_endings: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+
+def at_end(function: F) -> F:
+    """Have an async function called in each event loop that ``end_loop()`` is called in."""
+    _endings.append(function)
+    return function
+
+
+async def end_loop() -> None:
+    """End what runs in this event loop beside the connections: its server stops."""
+    for function in _endings:
+        await function()
 
 
 def start_task(

@@ -29,6 +29,13 @@ MAX_REASON_BYTES: Final = 123
 """A control frame holds 125 bytes (RFC 6455 section 5.5), two of which are the close code."""
 
 
+CLOSE_TIMEOUT: Final = 10.0
+"""
+Seconds from a close to its end: the client has them to take what is buffered and to answer, the
+server to report that the connection is closed, and the hook that called ``close()`` to finish.
+"""
+
+
 class ConnectionState(enum.Enum):
     """Where a connection is in its life; the names are those of RFC 6455 and the browser."""
 
@@ -98,6 +105,7 @@ class CloseCode(enum.IntEnum):
     TRY_AGAIN_LATER = 1013
     BAD_GATEWAY = 1014
     NOT_AUTHENTICATED = 4401
+    TIMED_OUT = 4408
 
 
 _NEVER_SENT: Final = frozenset({1004, CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL})

@@ -38,7 +38,7 @@ logger = logging.getLogger("wsconsumer.consumer")
 _OPEN: Final = ConnectionState.OPEN
 
 
-PATIENCE: Final = 10.0
+CANCEL_AGAIN_AFTER: Final = 10.0
 """Seconds after which a hook that swallowed its cancellation is cancelled again."""
 
 
@@ -239,13 +239,13 @@ class Session:
         if deadline is None or now < deadline:
             return
         if self.handling is not None:
-            log_overdue(self._consumer, PATIENCE)
+            log_overdue(self._consumer, CANCEL_AGAIN_AFTER)
             self._cancel(Cause.OVERDUE)
         elif self._deadline is None:
             self._cancel(Cause.CLOSE_UNANSWERED)
 
     def _cancel(self, cause: Cause) -> None:
-        self._deadline = self._loop.time() + PATIENCE
+        self._deadline = self._loop.time() + CANCEL_AGAIN_AFTER
         self._cancellations.request(cause)
 
     # The end.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from .cancellation import CANCEL_TIMEOUT
 from .escaping import escape, quote
 from .log_thread import log
 
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 logger = logging.getLogger("wsconsumer.consumer")
-
-SPAWN_TIMEOUT: Final = 5.0
-"""Seconds that spawned tasks have to end, once they are cancelled, before they are left behind."""
 
 
 class SpawnedTasks:
@@ -43,13 +41,13 @@ class SpawnedTasks:
 
     async def end(self) -> None:
         """
-        Cancel the tasks and wait for them, within ``SPAWN_TIMEOUT``.
+        Cancel the tasks and wait for them, within ``CANCEL_TIMEOUT``.
 
         A task may spawn another one as it ends. One that swallows its cancellation is left behind,
         or nothing that comes after it could run, and the server could never stop.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + SPAWN_TIMEOUT
+        deadline = loop.time() + CANCEL_TIMEOUT
         while (left := tuple(self._tasks)) and (seconds := deadline - loop.time()) > 0:
             for task in left:
                 task.cancel()
@@ -62,7 +60,7 @@ class SpawnedTasks:
                 "is left behind.",
                 self._owner,
                 escape(task.get_name()),
-                SPAWN_TIMEOUT,
+                CANCEL_TIMEOUT,
             )
 
 

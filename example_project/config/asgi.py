@@ -12,5 +12,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = get_asgi_application()
 
 if settings.DEBUG:  # daphne alone then serves CSS and JavaScript too, as `runserver` does
-    # The stubs ask for Django's own handler; any ASGI application will do.
-    application = ASGIStaticFilesHandler(application)  # type: ignore[arg-type]
+    application = ASGIStaticFilesHandler(application)  # type: ignore[arg-type]  # takes any ASGI application

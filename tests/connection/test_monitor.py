@@ -12,7 +12,7 @@ import pytest
 from tests.fakes import ACCEPT, CONNECT, Wire, close, disconnect, scope, sent, text
 from wsconsumer import ConnectionClosed, WebsocketConsumer
 from wsconsumer.connection import connection, monitor
-from wsconsumer.connection.read_ahead import MAX_EVENTS
+from wsconsumer.connection.read_ahead import READ_AHEAD_EVENTS
 from wsconsumer.counters import counters
 from wsconsumer.test import advance
 
@@ -185,8 +185,8 @@ async def test_a_second_slow_hook_is_watched_again() -> None:
 @pytest.mark.parametrize(
     ("message", "read"),
     [
-        ({"text": "x"}, MAX_EVENTS),
-        ({"bytes": b"x"}, MAX_EVENTS),
+        ({"text": "x"}, READ_AHEAD_EVENTS),
+        ({"bytes": b"x"}, READ_AHEAD_EVENTS),
         ({"text": "x" * 32 * 1024}, 2),
         ({"bytes": b"x" * 32 * 1024}, 2),
         ({"text": None, "bytes": b"x" * 32 * 1024}, 2),

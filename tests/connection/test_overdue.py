@@ -11,9 +11,9 @@ import pytest
 from tests.fakes import ACCEPT, CONNECT, Wire, close, disconnect, scope, text
 from tests.recording import Recorder
 from wsconsumer import ConnectionClosed, session
-from wsconsumer.connection import connection
 from wsconsumer.connection.monitor import monitor
 from wsconsumer.counters import counters
+from wsconsumer.protocol import CLOSE_TIMEOUT
 
 
 class Busy(Recorder):
@@ -114,7 +114,7 @@ async def test_a_hook_that_closed_has_time_to_finish(
     await tick()
     assert log == ["connect"]
     now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now + connection.CLOSE_TIMEOUT)
+    monkeypatch.setattr(loop, "time", lambda: now + CLOSE_TIMEOUT)
     await tick(1)
     async with asyncio.timeout(5):
         await task
@@ -150,7 +150,7 @@ async def test_a_hook_that_swallows_its_cancellation(
     await tick()
     assert log == ["connect", "swallowed"]
     now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now + session.PATIENCE)
+    monkeypatch.setattr(loop, "time", lambda: now + session.CANCEL_AGAIN_AFTER)
     await tick(1)
     async with asyncio.timeout(5):
         await task
@@ -196,9 +196,9 @@ async def test_a_close_that_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> 
     await wire.until_sent(2)
     await tick(1)
     now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now + 2 * connection.CLOSE_TIMEOUT)
+    monkeypatch.setattr(loop, "time", lambda: now + 2 * CLOSE_TIMEOUT)
     monitor().tick()
-    monkeypatch.setattr(loop, "time", lambda: now + 4 * connection.CLOSE_TIMEOUT)
+    monkeypatch.setattr(loop, "time", lambda: now + 4 * CLOSE_TIMEOUT)
     monitor().tick()
     async with asyncio.timeout(5):
         await task

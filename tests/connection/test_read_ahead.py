@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.connection.test_monitor import Run, Slow, tick
 from tests.fakes import Wire, disconnect, text
-from wsconsumer.connection.read_ahead import MAX_EVENTS
+from wsconsumer.connection.read_ahead import READ_AHEAD_EVENTS
 from wsconsumer.counters import counters
 
 
@@ -29,9 +29,9 @@ async def test_a_client_that_leaves_behind_more_than_is_read() -> None:
     """Where nothing more is read ahead, the server is asked whether the client has left, once."""
     wire = Wire()
     wire.send = telling = Telling(wire)  # type: ignore[method-assign, assignment]
-    run = Run(Slow, text("slow"), *[text("x")] * (MAX_EVENTS + 1), wire=wire)
+    run = Run(Slow, text("slow"), *[text("x")] * (READ_AHEAD_EVENTS + 1), wire=wire)
     await run.started()
-    await tick(MAX_EVENTS)
+    await tick(READ_AHEAD_EVENTS)
     for telling.has_left in (None, False):
         await tick()
         assert run.log == ["slow"]

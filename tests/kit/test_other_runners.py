@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.engines import Postgres
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -130,8 +133,70 @@ async def test_module_scope_beside_another(group, for_the_module):
 async def test_another_loop(group, for_the_module):
     async with connect(GroupsConsumer) as websocket:
         await converse(websocket)
+
+@pytest.mark.asyncio
+async def test_a_websocket_of_another_loop(for_the_module):
+    with pytest.raises(RuntimeError, match="the same loop_scope"):
+        await for_the_module.send("")
 """
 
+
+PERSISTENT_TESTS = f"""{INNER}
+import logging
+from functools import wraps
+from django.db import connection
+from django.http import HttpResponse
+from django.test import override_settings
+from django.urls import path
+from wsconsumer import WebsocketConsumer
+
+class Counting(logging.Handler):
+    def emit(self, record):
+        Group.objects.count()
+
+def counting(view):
+    @wraps(view)
+    def wrapper(*args, **kwargs):
+        Group.objects.count()
+        return view(*args, **kwargs)
+    return wrapper
+
+class MemberConsumer(WebsocketConsumer):
+    async def connect(self):
+        await self.join("room")
+        await self.broadcast("room", str(await Group.objects.acount()))
+
+    async def receive(self, data):
+        raise RuntimeError("for the log")
+
+@counting
+def page(request):
+    return HttpResponse("a page")
+
+async def async_page(request):
+    return HttpResponse(str(await Group.objects.acount()))
+
+urlpatterns = [
+    path("ws/member/", counting(MemberConsumer.as_view())),
+    path("page/", page),
+    path("async-page/", async_page),
+]
+
+@override_settings(ROOT_URLCONF=__name__)
+class LiveTests(LiveWebsocketTestCase):
+    async def test_live(self):
+        logger, handler = logging.getLogger("wsconsumer.consumer"), Counting()
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+        async with aconnect(self.websocket_url_for("/ws/member/")) as websocket:
+            assert await websocket.recv() == "0"
+            await websocket.send("fail")
+            await websocket.wait_closed()
+        for name, text in (("page", b"a page"), ("async-page", b"0")):
+            response = await asyncio.to_thread(urlopen, self.live_server_url + f"/{{name}}/")
+            with response:
+                assert response.read() == text
+"""
 
 WITHOUT_DATABASE_TESTS = """
 import django
@@ -157,12 +222,13 @@ class Inner:
         self.directory = directory
         self.set_database({"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"})
 
-    def set_database(self, settings: dict[str, Any]) -> None:
+    def set_database(self, settings: dict[str, Any], groups: str = "memory.Memory") -> None:
         (self.directory / "inner_settings.py").write_text(
             "from tests.settings import *\n"
             "ALLOWED_HOSTS = []\n"
             "ROOT_URLCONF = 'tests.kit.test_runners'\n"
             f"DATABASES = {{'default': {settings!r}}}\n"
+            f"WSCONSUMER = {{'GROUPS': {{'BACKEND': 'wsconsumer.groups.{groups}Backend'}}}}\n"
         )
 
     def pytest(self, tests: str, *options: str, **ini: str) -> str:
@@ -230,7 +296,7 @@ def test_django_runner(inner_with_database: Inner) -> None:
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 def test_modes_and_scopes(inner: Inner, mode: str) -> None:
     """pytest-asyncio in both modes, with event loops and websockets for a test and for a module."""
-    assert "6 passed" in inner.pytest(MODES_TESTS, asyncio_mode=mode)
+    assert "7 passed" in inner.pytest(MODES_TESTS, asyncio_mode=mode)
 
 
 def test_without_pytest_django(inner: Inner) -> None:
@@ -269,3 +335,14 @@ def test_members_in_processes_that_share_out_tests(inner: Inner) -> None:
     """They are no workers of a server, and nobody is warned: Django's, and those of xdist."""
     assert "Ran 2 tests" in inner.django(MEMBERS, "--parallel", "2")
     assert "2 passed" in inner.pytest(MEMBERS, "-n", "2", asyncio_mode="auto")
+
+
+@pytest.mark.parametrize("runner", ["django", "pytest"])
+def test_persistent_connections(inner: Inner, postgres: Postgres, runner: str) -> None:
+    """When tests end no connection of the live server keeps their database from being dropped."""
+    inner.set_database({**postgres.settings, "CONN_MAX_AGE": 600}, "postgres.Postgres")
+    output = (
+        inner.django(PERSISTENT_TESTS) if runner == "django" else inner.pytest(PERSISTENT_TESTS)
+    )
+    assert "Ran 1 test" in output or "1 passed" in output
+    assert not postgres.query("SELECT datname FROM pg_database WHERE datname = 'test_postgres'")

@@ -2,7 +2,13 @@
 
 import asyncio
 import json
+import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import connection
 
 from tests.processes.blobs import blob
 from wsconsumer import BackendError, WebsocketConsumer
@@ -51,3 +57,39 @@ class Member(WebsocketConsumer):
         except BackendError as error:
             return str(error)
         return None
+
+
+def query() -> None:
+    """Ask the database something."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def querying(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a handshake thread ask the database."""
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        query()
+        return view(*args, **kwargs)
+
+    return wrapper
+
+
+class Querying(logging.Handler):
+    """A log handler that asks the database."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        query()
+
+
+class Everywhere(WebsocketConsumer):
+    """Uses the database in every place that has a connection of its own."""
+
+    async def connect(self) -> None:
+        await self.join("everywhere")
+        await sync_to_async(query)()
+        await self.broadcast("everywhere", "hello")
+
+    async def receive(self, data: str | bytes) -> None:
+        raise RuntimeError("for the log")

@@ -43,7 +43,7 @@ SQLITE: Final = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 Engine = Redis | Postgres
 
 
-def environment(engine: Engine) -> dict[str, str]:
+def environment(engine: Engine, **more: str) -> dict[str, str]:
     """Return the environment of a process whose groups are carried by this engine."""
     if isinstance(engine, Redis):
         database = SQLITE
@@ -58,17 +58,18 @@ def environment(engine: Engine) -> dict[str, str]:
         "PROCESSES_GROUPS": json.dumps({**groups, "PREFIX": "processes"}),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        **more,
     }
 
 
 class Server:
     """A server process; all that it prints is kept."""
 
-    def __init__(self, name: str, engine: Engine) -> None:
+    def __init__(self, name: str, engine: Engine, **variables: str) -> None:
         self.name = name
         self._process = subprocess.Popen(
             [sys.executable, "-m", *COMMANDS[name]],
-            env=environment(engine),
+            env=environment(engine, **variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

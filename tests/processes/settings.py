@@ -8,5 +8,11 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.processes.urls"
 MIDDLEWARE: list[str] = []
 DATABASES = {"default": json.loads(os.environ["PROCESSES_DATABASE"])}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"database": {"class": "tests.processes.consumers.Querying", "level": "ERROR"}},
+    "loggers": {"wsconsumer.consumer": {"handlers": ["database"]}},
+}
 WSCONSUMER = {"GROUPS": json.loads(os.environ["PROCESSES_GROUPS"])}
 USE_TZ = True

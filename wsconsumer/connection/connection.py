@@ -18,6 +18,7 @@ from ..escaping import quote
 from ..exceptions import ConnectionClosed, InvalidEvent, InvalidState
 from ..log_thread import log
 from ..protocol import (
+    CLOSE_TIMEOUT,
     TRANSITIONS,
     Action,
     CloseCode,
@@ -41,14 +42,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsconsumer.consumer")
 
-CLOSE_TIMEOUT: Final = 10.0
-"""
-Seconds from a close to its end: the server has them to report that the connection is closed, and
-the hook that called ``close()`` to finish.
-"""
-
 STOP_TIMEOUT: Final = 1.0
-"""The same in seconds where the server is stopping and the application was cancelled."""
+"""Seconds that a close may take where the server is stopping and has cancelled the application."""
 
 _OPEN: Final = ConnectionState.OPEN
 _WITH_CLIENT: Final = {

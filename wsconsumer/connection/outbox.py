@@ -14,6 +14,7 @@ from contextvars import copy_context
 from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from ..cancellation import CANCEL_TIMEOUT
 from ..counters import counters
 from ..log_thread import log
 from ..loops import start_task
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from ..limits import Limits
 
 logger = logging.getLogger("wsconsumer.groups")
-
-STOP_TIMEOUT: Final = 5.0
-"""Seconds that a ``group_message()`` has to end, once it is cancelled."""
 
 OVERHEAD: Final = 100
 """Bytes that a waiting message costs besides its payload."""
@@ -188,7 +186,7 @@ class Outbox:
         self._stopped = error
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task], timeout=STOP_TIMEOUT)
+            await asyncio.wait([self._task], timeout=CANCEL_TIMEOUT)
         if self._task is not None:
             log(
                 logger,
@@ -196,7 +194,7 @@ class Outbox:
                 "%s: group_message() did not end within %d seconds of its cancellation; it is left "
                 "behind.",
                 self._owner,
-                STOP_TIMEOUT,
+                CANCEL_TIMEOUT,
             )
         if self.dropped:
             self._log(logging.INFO, "%s: broadcasts dropped in all: %d.", self.dropped)

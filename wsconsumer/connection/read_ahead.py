@@ -29,9 +29,13 @@ if TYPE_CHECKING:
         def client_left(self) -> None: ...
 
 
-MAX_EVENTS: Final = 128
-MAX_SIZE: Final = 64 * 1024
-"""How many messages, and how much of them (characters or bytes), are read while a hook runs."""
+READ_AHEAD_EVENTS: Final = 128
+READ_AHEAD_SIZE: Final = 64 * 1024
+"""
+How many messages, and how much of them (characters or bytes), are read while a hook runs.
+
+More than a server queues, or a client that leaves right behind its messages would not be noticed.
+"""
 
 
 class ReadAhead:
@@ -74,7 +78,7 @@ class ReadAhead:
             self._changed.set()
 
     def _has_room(self) -> bool:
-        return len(self._events) < MAX_EVENTS and self._size < MAX_SIZE
+        return len(self._events) < READ_AHEAD_EVENTS and self._size < READ_AHEAD_SIZE
 
     async def _hand_out(self) -> Event:
         while not self._events:

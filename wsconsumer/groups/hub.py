@@ -17,7 +17,7 @@ from ..counters import counters
 from ..escaping import escape, quote
 from ..exceptions import TooManyGroups
 from ..log_thread import log
-from ..loops import PerLoop
+from ..loops import PerLoop, at_end
 from .budget import PATIENCE, Budget
 from .envelope import Broadcast
 from .loading import add_started, discard_started, make_backend
@@ -164,6 +164,7 @@ def started_hub() -> Hub | None:
     return found if found is not None and found.is_started else None
 
 
+@at_end
 async def close_hub() -> None:
     """Close the hub of the running event loop, if there is one."""
     found = _hubs.pop()

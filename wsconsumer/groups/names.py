@@ -6,7 +6,7 @@ from typing import Final
 
 from ..escaping import quote
 
-MAX_LENGTH: Final = 200
+MAX_NAME: Final = 200
 """Characters that the name of a group may have."""
 
 
@@ -14,8 +14,8 @@ def check_group(name: object) -> None:
     """Raise ``TypeError`` or ``ValueError`` if this can't be the name of a group."""
     if not isinstance(name, str):
         raise TypeError(f"The name of a group is a str, got {quote(name)}.")
-    if not name or len(name) > MAX_LENGTH or not name.isprintable():
+    if not name or len(name) > MAX_NAME or not name.isprintable():
         raise ValueError(
-            f"A group's name has 1 to {MAX_LENGTH} printable characters, got {quote(name)}. "
+            f"A group's name has 1 to {MAX_NAME} printable characters, got {quote(name)}. "
             "Make it of ids or slugs, such as 'room.lobby'."
         )

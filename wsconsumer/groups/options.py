@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -11,7 +11,11 @@ from ..escaping import quote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECONDS = "a number of seconds above 0"
+SECONDS: Final = "a number of seconds above 0"
+"""Stands for a type in what ``check_options()`` takes."""
+
+TIMEOUT: Final = 5.0
+"""Seconds that an engine may take to connect or to answer, unless ``OPTIONS`` say otherwise."""
 
 
 def check_options(

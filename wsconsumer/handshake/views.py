@@ -36,7 +36,7 @@ def mark(view: View, application: object) -> View:
 
     Decorators that use ``functools.wraps``, as Django's own do, copy the mark.
     """
-    view.websocket_application = application  # type: ignore[attr-defined]
+    view.websocket_application = application  # type: ignore[attr-defined]  # a mark of ours
     return view
 
 

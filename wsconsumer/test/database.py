@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 PATIENCE: Final = 2.0
-"""Seconds for which a test's end waits for sync code that nobody awaits any more."""
+"""
+Seconds that the kit waits for anything: for an application before a test is told that it hangs, and
+at a test's end for sync code that nobody awaits any more.
+"""
 
 
 @asynccontextmanager
@@ -138,7 +141,7 @@ def hold_connections() -> dict[str, BaseDatabaseWrapper]:
     held = {alias: connections[alias] for alias in connections}
     for connection in held.values():
         _held[connection] += 1
-        connection.close_if_unusable_or_obsolete = _nothing  # type: ignore[method-assign]
+        connection.close_if_unusable_or_obsolete = _nothing  # type: ignore[method-assign]  # of this one alone
     return held
 
 

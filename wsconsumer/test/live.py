@@ -12,18 +12,21 @@ import asyncio
 import atexit
 import threading
 from concurrent.futures import wait
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import Context
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.apps import apps
 from django.db import connections
 from django.test import TransactionTestCase, modify_settings
 from django.utils.functional import classproperty
 
 from ..asgi import get_asgi_application
+from ..groups.hub import close_hub
 from ..handshake.running import RunningWebsockets
+from ..log_thread import log_thread
 from ..threads import close_threads
 from .database import PATIENCE, Assistant
 
@@ -106,9 +109,14 @@ class LiveServer:
         return f"{self.websocket_url}/{path.removeprefix('/')}"
 
     def end_connections(self) -> None:
-        """Lose every client, and wait until the application has ended for each of them."""
+        """
+        Lose every client, and wait until the application has ended for each of them.
+
+        No database connection stays open, or the database of the tests could not be dropped.
+        """
         self._port.end_connections()
         close_threads()
+        log_thread().close_connections()
         if self._assistant is not None:
             wait([self._assistant.mark()], timeout=PATIENCE)
 
@@ -116,12 +124,26 @@ class LiveServer:
         """Listen no more, and leave nothing behind."""
         self._port.stop_listening()
         self.end_connections()
+        _in_reactor(_deferred, close_hub)
         if self._assistant is not None:
             self._assistant.give_back()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with nullcontext() if self._assistant is None else self._assistant.at_work():
+        if self._assistant is not None:
+            with self._assistant.at_work():
+                await self._project(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve_page(scope, receive, send)
+        else:
             await self._project(scope, receive, send)
+
+    async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a page, and close the connections that Django would keep for ``CONN_MAX_AGE``."""
+        async with ThreadSensitiveContext():  # Django's own would be another thread
+            try:
+                await self._project(scope, receive, send)
+            finally:
+                await sync_to_async(connections.close_all)()
 
 
 def get_live_application() -> Application:
@@ -137,7 +159,7 @@ def get_live_application() -> Application:
 
 def _has_database_in_memory() -> bool:
     return any(
-        connection.vendor == "sqlite" and connection.is_in_memory_db()  # type: ignore[attr-defined]
+        connection.vendor == "sqlite" and connection.is_in_memory_db()  # type: ignore[attr-defined]  # sqlite's
         for connection in connections.all()
     )
 

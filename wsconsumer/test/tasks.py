@@ -29,7 +29,7 @@ def note_tasks(loop: asyncio.AbstractEventLoop) -> None:
             noted.append(task)
         return task
 
-    make_task.notes_tasks = True  # type: ignore[attr-defined]
+    make_task.notes_tasks = True  # type: ignore[attr-defined]  # a mark of ours
     loop.set_task_factory(make_task)
 
 

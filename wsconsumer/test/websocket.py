@@ -21,7 +21,7 @@ from ..handshake.views import websocket_application
 from ..log_thread import log_thread
 from ..protocol import CloseCode, check_close
 from .clock import advance, turns
-from .database import shared_database
+from .database import PATIENCE, shared_database
 from .dialects import DIALECTS
 from .scopes import make_scope
 from .server import StrictServer
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from .server import Denial
 
 _PACKAGE: Final = str(Path(__file__).parents[1])
-
-PATIENCE: Final = 2.0
-"""Seconds that anything may take before a test is told that it hangs."""
 
 
 class Websocket:
@@ -186,6 +183,7 @@ class Websocket:
 
     async def advance(self, seconds: float) -> None:
         """Move the event loop's clock: see ``wsconsumer.test.advance``."""
+        self._check_loop()
         await advance(seconds)
         self._raise_what_failed()
 
@@ -241,7 +239,7 @@ class Websocket:
             task.cancel()
         await asyncio.wait([*left, self._task], timeout=PATIENCE)
         if left:
-            names = ", ".join(task.get_coro().__qualname__ for task in left)  # type: ignore[union-attr]
+            names = ", ".join(task.get_coro().__qualname__ for task in left)  # type: ignore[union-attr]  # tasks of coroutines
             self._exceptions.append(
                 AssertionError(f"The application has ended, but left tasks running: {names}.")
             )
@@ -261,6 +259,7 @@ class Websocket:
 
     async def _until(self, condition: Callable[[], bool], what: str, patience: float) -> None:
         """Wait, without ever touching the application, until something is so."""
+        self._check_loop()
         try:
             async with asyncio.timeout(patience):
                 while not condition():
@@ -275,8 +274,19 @@ class Websocket:
             ) from None
         self._raise_what_failed()
 
+    def _check_loop(self) -> None:
+        """Raise ``RuntimeError`` in another event loop, where asyncio would say little or hang."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "This websocket belongs to the event loop that it was opened in, and another one "
+                "runs here. With pytest-asyncio, give the fixture that opens it and the test that "
+                "uses it the same loop_scope: @pytest_asyncio.fixture(loop_scope=...) and "
+                "@pytest.mark.asyncio(loop_scope=...)."
+            )
+
     def _raise_what_failed(self) -> None:
         """Raise, once each, what the application raised or sent illegally."""
+        self._check_loop()
         failures = [*self._server.illegal, *(self._exceptions if self._raise_exceptions else ())]
         if self._task.done() and not self._task.cancelled():
             error = self._task.exception()

@@ -11,7 +11,7 @@ from websockets.frames import Close
 from tests.servers.daphne.peer import Daphne, Recorder, settled
 from wsconsumer import servers
 from wsconsumer.servers.daphne import ending
-from wsconsumer.servers.daphne.flow import MAX_EVENTS
+from wsconsumer.servers.daphne.flow import QUEUED_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,8 +104,8 @@ async def test_whether_the_client_has_left(lent: Lent) -> None:
 
 async def test_a_queue_that_is_half_empty_is_filled_again(lent: Lent) -> None:
     """What stands behind is read before all is taken, a client's close too."""
-    await lent.flood(*[1] * (MAX_EVENTS + 1))
+    await lent.flood(*[1] * (QUEUED_EVENTS + 1))
     assert lent.peer.transport.producerState == "paused"
-    for _ in range(MAX_EVENTS // 2 + 1):
+    for _ in range(QUEUED_EVENTS // 2 + 1):
         await lent.receive()
     assert lent.peer.transport.producerState == "producing"

@@ -10,9 +10,9 @@ from websockets.frames import Close, Opcode
 
 from tests.servers.daphne.peer import Daphne, Lent, settled
 from wsconsumer import servers
-from wsconsumer.servers.daphne.ending import CLOSE_TIMEOUT
+from wsconsumer.protocol import CLOSE_TIMEOUT
 from wsconsumer.servers.daphne.fallback import explain_fallback
-from wsconsumer.servers.daphne.flow import MAX_EVENTS, MAX_SIZE
+from wsconsumer.servers.daphne.flow import QUEUED_EVENTS, QUEUED_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +129,7 @@ async def test_a_slow_client_has_time_to_close(lent: Lent) -> None:
 
 @pytest.mark.parametrize(
     "sizes",
-    [[1] * 100, [MAX_SIZE // 2] * 5, [MAX_SIZE * 2]],
+    [[1] * 100, [QUEUED_SIZE // 2] * 5, [QUEUED_SIZE * 2]],
     ids=["many", "large", "one"],
 )
 async def test_a_client_that_sends_more_than_is_taken(lent: Lent, sizes: list[int]) -> None:
@@ -148,9 +148,9 @@ async def test_a_client_that_sends_more_than_is_taken(lent: Lent, sizes: list[in
 async def test_messages_that_are_taken_do_not_count(lent: Lent) -> None:
     """However much comes, a client whose messages are taken is read from all the time."""
     for _ in range(10):
-        await lent.flood(MAX_SIZE)
+        await lent.flood(QUEUED_SIZE)
         assert lent.peer.transport.producerState == "producing"
-        assert await lent.received() == [MAX_SIZE]
+        assert await lent.received() == [QUEUED_SIZE]
 
 
 async def test_no_ping_while_its_answer_can_not_be_read(lent: Lent) -> None:
@@ -186,17 +186,17 @@ async def test_messages_after_a_close(lent: Lent) -> None:
     await lent.send({"type": "websocket.close"})
     await lent.flood(*[1] * 100)
     assert lent.peer.transport.producerState == "producing"
-    assert await lent.received() == [1] * (MAX_EVENTS + 1)
+    assert await lent.received() == [1] * (QUEUED_EVENTS + 1)
 
 
 async def test_a_message_that_fills_the_queue_while_it_is_waited_for(lent: Lent) -> None:
     """Reading goes on although the wait for the message had begun before."""
     waiting = asyncio.ensure_future(lent.receive())
     await settled()
-    lent.peer.client.send_binary(b"." * (MAX_SIZE * 2))
+    lent.peer.client.send_binary(b"." * (QUEUED_SIZE * 2))
     lent.peer.flush()
     assert lent.peer.transport.producerState == "paused"
-    assert len((await waiting)["bytes"]) == MAX_SIZE * 2
+    assert len((await waiting)["bytes"]) == QUEUED_SIZE * 2
     following = asyncio.ensure_future(lent.receive())
     await settled()
     assert lent.peer.transport.producerState == "producing"

@@ -31,7 +31,6 @@ async def test_the_reactor_waits_for_the_applications(serve: Callable[..., Any])
     peer = await serve(Recorder)
     peer.events()
     deferred = end_applications()
-    assert deferred is not None
     again = end_applications()
     await settled()
     (frame,) = peer.events()
@@ -41,9 +40,7 @@ async def test_the_reactor_waits_for_the_applications(serve: Callable[..., Any])
     await settled()
     assert peer.task.cancelled()
     await deferred.asFuture(asyncio.get_running_loop())
-    assert again is not None
     await again.asFuture(asyncio.get_running_loop())
-    assert end_applications() is None
 
 
 async def test_a_reactor_in_a_thread() -> None:

@@ -21,7 +21,7 @@ from ...escaping import escape
 from ...log_thread import log
 from ..base import Backend
 from ..batching import answering, not_accepted
-from ..options import SECONDS, check_options
+from ..options import SECONDS, TIMEOUT, check_options
 from ..reconnecting import Outage
 from .link import Link, check_alias
 from .payload import Decoder, channel, encode, token
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from ..base import Deliver
 
 logger = logging.getLogger("wsconsumer.groups")
-
-TIMEOUT: Final = 5.0
-"""Seconds that PostgreSQL may take to answer, unless ``OPTIONS`` say otherwise."""
 
 OPTIONS: Final[Mapping[str, type | str]] = {"TIMEOUT": SECONDS}
 """Each option, and what it may be."""

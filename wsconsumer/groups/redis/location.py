@@ -24,13 +24,10 @@ from redis.connection import parse_url as sync_parse_url
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from ..options import SECONDS, check_options
+from ..options import SECONDS, TIMEOUT, check_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-TIMEOUT: Final = 5
-"""Seconds for connecting, and for a reply, unless ``OPTIONS`` say otherwise."""
 
 OPTIONS: Final[Mapping[str, type | str]] = {
     "CLUSTER": bool,
@@ -116,7 +113,7 @@ class Location:
 
     def make_sync_client(self) -> Any:
         """Return a new client for threads; of a cluster, after asking it for its servers."""
-        url = sync_parse_url(self.url)  # type: ignore[no-untyped-call]
+        url = sync_parse_url(self.url)  # type: ignore[no-untyped-call]  # redis-py's
         kwargs = self._kwargs(url, Retry(NoBackoff(), 0))
         if self.sentinel:
             return self._master(redis.Sentinel, kwargs, SyncSSLConnection)
@@ -124,7 +121,7 @@ class Location:
             return redis.Redis(connection_pool=redis.ConnectionPool(**kwargs))
         kwargs = _tell_ssl(kwargs, SyncSSLConnection)
         nodes = [
-            ClusterNode(host, port)  # type: ignore[no-untyped-call]
+            ClusterNode(host, port)  # type: ignore[no-untyped-call]  # redis-py's
             for host, port in self.addresses
         ]
         return redis.RedisCluster(startup_nodes=nodes, **kwargs)

@@ -8,23 +8,19 @@ and a proxy logs an error, for a closing handshake that was complete (RFC 6455 s
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from ...protocol import CLOSE_TIMEOUT
 
 if TYPE_CHECKING:
     from daphne.ws_protocol import WebSocketProtocol
 
     from ...protocol import Event
 
-CLOSE_TIMEOUT: Final = 10
-"""
-Seconds that a client has to take what is buffered, and the close behind it, and to answer.
-
-Autobahn drops it after one, and its timers run up to a second early.
-"""
-
 
 def end_in_order(protocol: WebSocketProtocol) -> None:
     """Reset TCP only if the closing handshake failed; else let the client take what is buffered."""
+    # Autobahn gives it one second, and its timers run up to a second early.
     protocol.closeHandshakeTimeout = CLOSE_TIMEOUT
     drop, on_close = protocol.dropConnection, protocol.onClose
     timer: asyncio.TimerHandle | None = None

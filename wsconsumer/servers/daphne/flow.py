@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from ...protocol import Event, Receive
 
-MAX_EVENTS: Final = 32
-MAX_SIZE: Final = 64 * 1024
+QUEUED_EVENTS: Final = 32
+QUEUED_SIZE: Final = 64 * 1024
 """
-The messages, and their bytes, that may wait for the application while more is read.
+The messages, and their bytes, that may wait in daphne's queue while more is read.
+
+The queue is the server's part, in front of what is read ahead while a hook runs.
 
 What Twisted reads in one go is parsed to its end: 64 KiB of small messages, or the end of one that
 is as long as daphne allows.
@@ -91,7 +93,7 @@ class Inflow:
             self._size = 0
         self._size += len(payload)
         self._put(payload, is_binary)
-        if self._size > MAX_SIZE or self._queue.qsize() > MAX_EVENTS:
+        if self._size > QUEUED_SIZE or self._queue.qsize() > QUEUED_EVENTS:
             # The answer to a ping could not be read, so daphne must not ask.
             self._protocol.last_ping = math.inf
             if is_open and not self._is_full:
@@ -101,7 +103,7 @@ class Inflow:
     def _has_room(self) -> bool:
         """Return whether half of what may wait has been taken, so that pauses are few."""
         waiting: int = self._queue.qsize()
-        return not waiting or (waiting <= MAX_EVENTS // 2 and self._size <= MAX_SIZE // 2)
+        return not waiting or (waiting <= QUEUED_EVENTS // 2 and self._size <= QUEUED_SIZE // 2)
 
     def _read_on(self) -> None:
         self._is_full = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from autobahn.exception import PayloadExceededError
 from daphne.ws_protocol import WebSocketProtocol
 
+from ...protocol import CloseCode
 from ..departure import has_hung_up
 from .ending import end_in_order, explain_limit
 from .flow import Outflow, join_fragments
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
     from ...protocol import Event, Header
     from .flow import Inflow
-
-IDLE: Final = 4408
-"""The close code for a life that is over; a page that was open for so long comes back."""
-
 
 FRAMING: Final = {b"connection", b"content-length", b"transfer-encoding"}
 """Headers that say how long a response is; a denial's body is sent whole, so it is we who know."""
@@ -129,7 +126,8 @@ class DaphneSend:
 
     def _time_out(self) -> None:
         if self._protocol.state == WebSocketProtocol.STATE_OPEN:
-            self._close({"code": IDLE})
+            # A page that was open for so long comes back at this code.
+            self._close({"code": CloseCode.TIMED_OUT.value})
 
     def _start_denial(self, status: int, headers: Iterable[Header]) -> None:
         if not HTTPStatus.OK <= status < 600:

@@ -17,6 +17,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
 from ...log_thread import log_thread
+from ...loops import end_loop
 
 EXIT_TIMEOUT: Final = 5.0
 """Seconds that a process with the reactor in a thread waits for it when it exits."""
@@ -62,10 +63,8 @@ def stop_reactor(reactor: Any, thread: threading.Thread) -> None:
         thread.join(EXIT_TIMEOUT)
 
 
-def end_applications() -> Deferred[Any] | None:
+def end_applications() -> Deferred[Any]:
     """Cancel each task that still runs, once; return what the reactor has to wait for."""
-    if not _tasks:
-        return None
     for task in _tasks:
         if not task.cancelling():
             task.cancel()
@@ -73,6 +72,7 @@ def end_applications() -> Deferred[Any] | None:
 
 
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    """Wait for the applications, and for what they have to log."""
+    """Wait for the applications, and end what they shared; daphne tells no lifespan."""
     await asyncio.gather(*tasks, return_exceptions=True)
+    await end_loop()
     await log_thread().aflush()
