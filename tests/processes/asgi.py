@@ -3,11 +3,12 @@
 import atexit
 import gc
 import sys
+from typing import Any
 
 
 def tell_what_is_open() -> None:
     """Print the connections to PostgreSQL that nobody has closed."""
-    psycopg = sys.modules.get("psycopg")
+    psycopg: Any = sys.modules.get("psycopg")
     for found in gc.get_objects() if psycopg else ():
         if isinstance(found, psycopg.Connection | psycopg.AsyncConnection) and not found.closed:
             sys.stdout.write(f"left open: {found}\n")
