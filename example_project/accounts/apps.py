@@ -1,4 +1,4 @@
-"""Signing up, logging in and logging out: for the pages, and so for the sockets too."""
+"""Signing up, logging in and logging out, for pages and sockets alike."""
 
 from django.apps import AppConfig
 

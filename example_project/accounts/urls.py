@@ -1,4 +1,4 @@
-"""Django's own login and logout, and a page to sign up."""
+"""Django's own login and logout views, and a page to sign up."""
 
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path

@@ -1,4 +1,4 @@
-"""The one page that Django's auth does not bring: signing up."""
+"""Signing up: the one page that Django's auth does not provide."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 @sensitive_post_parameters()
 def sign_up(request: HttpRequest) -> HttpResponse:
-    """Make an account, and log in to it."""
+    """Create an account, and log in."""
     form: UserCreationForm[User] = UserCreationForm(request.POST or None)
     if form.is_valid():
         user = form.save()
         login(request, user)
-        messages.success(request, f"Welcome, {user}. Your account is made, and you are logged in.")
+        messages.success(
+            request, f"Welcome, {user}. Your account was created, and you are logged in."
+        )
         return redirect(settings.LOGIN_REDIRECT_URL)
     return render(request, "registration/signup.html", {"form": form})

@@ -1,4 +1,4 @@
-"""Chat rooms on groups: a room is a group, and what is said in it is kept in the database."""
+"""Chat rooms on groups: each room is a group, and its messages are kept in the database."""
 
 from django.apps import AppConfig
 

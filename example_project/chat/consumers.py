@@ -1,4 +1,4 @@
-"""The sockets of the chat. The views of the same pages are in `views.py`."""
+"""The chat's sockets. The views for the same pages are in `views.py`."""
 
 import os
 from typing import Any
@@ -12,30 +12,30 @@ from wsconsumer import WebsocketConsumer
 from .forms import MessageForm
 from .models import Message, Room
 
-ROOMS = "chat.rooms"  # the group of those who look at the list of rooms
-HISTORY = 50  # messages that a room shows to whoever comes in
+ROOMS = "chat.rooms"  # the group of everybody who has the list of rooms open
+HISTORY = 50  # messages that a room shows when you come in
 
 
 class ChatConsumer(WebsocketConsumer):
-    """What the sockets of the chat have in common: they speak JSON."""
+    """The base of the chat's sockets: they speak JSON."""
 
     async def reply(self, **content: Any) -> None:
         await self.send(msgspec.json.encode(content).decode())
 
 
 class RoomsConsumer(ChatConsumer):
-    """The list of rooms. What is new comes from the view that made it."""
+    """The list of rooms. New rooms come from the view that creates them."""
 
     async def connect(self) -> None:
-        await self.join(ROOMS)  # before the list is read, so that no room falls in between
+        await self.join(ROOMS)  # before reading the list, so that no room is missed
         await self.accept()
         await self.reply(type="rooms", rooms=[room.as_dict() async for room in Room.objects.all()])
 
 
 class RoomConsumer(ChatConsumer):
-    """A room: what was said, then what is said, to everybody in it."""
+    """A room: its history, then each new message, to everybody in it."""
 
-    user: User  # and nobody else: see login_required in urls.py
+    user: User  # always logged in: see login_required in urls.py
 
     async def connect(self) -> None:
         self.room = await aget_object_or_404(Room, slug=self.kwargs["slug"])
@@ -61,7 +61,7 @@ class RoomConsumer(ChatConsumer):
                 hint = {"type": "typing", "author": self.user.get_username()}
                 await self.broadcast(self.group, hint, include_self=False)
             case _:
-                await self.reply(type="error", detail="That is nothing this room understands.")
+                await self.reply(type="error", detail="This room does not understand that message.")
 
     async def say(self, text: str) -> None:
         form = MessageForm({"text": text}, instance=Message(room=self.room, author=self.user))

@@ -1,4 +1,4 @@
-"""What makes a good room, and a good message. The view asks the one, the consumer the other."""
+"""Validation of rooms, for the view, and of messages, for the consumer."""
 
 from django.forms import modelform_factory
 

@@ -1,4 +1,4 @@
-"""Rooms, and what was said in them."""
+"""Rooms and their messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.urls import reverse
 
 
 class Room(models.Model):
-    """A room: its name is also its address."""
+    """A room; its name is also its address."""
 
     slug = models.SlugField("name", max_length=50, unique=True)
 
@@ -26,12 +26,12 @@ class Room(models.Model):
         return reverse("chat:room", args=[self.slug])
 
     def as_dict(self) -> dict[str, Any]:
-        """What the page of rooms is told."""
+        """Return what the page of rooms gets."""
         return {"id": self.pk, "name": self.slug, "url": self.get_absolute_url()}
 
 
 class Message(models.Model):
-    """What somebody said in a room."""
+    """A message in a room."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
@@ -47,7 +47,7 @@ class Message(models.Model):
         return self.text
 
     def as_dict(self) -> dict[str, Any]:
-        """What the page of a room is told."""
+        """Return what the page of a room gets."""
         return {
             "id": self.pk,
             "author": self.author.get_username(),

@@ -1,4 +1,4 @@
-"""Two pages and their sockets, for members. A stranger is sent to the login page by either."""
+"""Two pages and their sockets, for members. Both redirect anonymous visitors to the login page."""
 
 from django.contrib.auth.decorators import login_required
 from django.urls import path

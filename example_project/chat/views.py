@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def rooms(request: HttpRequest) -> HttpResponse:
-    """List the rooms; make one, and tell whoever looks at the list."""
+    """List the rooms; create one, and tell everybody who has the list open."""
     form = RoomForm(request.POST or None)
     if form.is_valid():
         room = form.save()
@@ -27,5 +27,5 @@ def rooms(request: HttpRequest) -> HttpResponse:
 
 
 def room(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show a room, which its socket fills."""
+    """Show a room; its socket fills in the messages."""
     return render(request, "chat/room.html", {"room": get_object_or_404(Room, slug=slug)})

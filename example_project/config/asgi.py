@@ -1,4 +1,4 @@
-"""What the server runs: `daphne config.asgi:application`."""
+"""The ASGI application: `daphne config.asgi:application`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""From what stands in the environment to Django's settings: which engines the project uses."""
+"""Turns environment variables into settings: the engines that the project uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POSTGRES = ("postgres", "postgresql")
 
 
 def groups(url: str) -> dict[str, Any]:
-    """Return `WSCONSUMER["GROUPS"]` for GROUPS_URL; with none, groups are in this process only."""
+    """Return `WSCONSUMER["GROUPS"]` for GROUPS_URL; without one, groups stay in this process."""
     scheme = url.partition("://")[0]
     if not url:
         return {}

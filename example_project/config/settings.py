@@ -1,4 +1,4 @@
-"""Settings of the example project: what `startproject` gives, plus `daphne` and `wsconsumer`."""
+"""Settings of the example project: those of `startproject`, plus `daphne` and `wsconsumer`."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ INSTALLED_APPS = [
     "demo",
 ]
 
-# Every one of these also sees the opening handshake of a websocket.
+# All of these also process the opening handshake of a websocket.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -42,7 +42,7 @@ ASGI_APPLICATION = "config.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],  # what the apps share
+        "DIRS": [BASE_DIR / "templates"],  # shared by the apps
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -54,8 +54,8 @@ TEMPLATES = [
     },
 ]
 
-# What carries broadcasts from process to process: nothing (there is one process), Redis, or
-# PostgreSQL. With `postgres` it is the database below, with `postgres://...` that becomes it.
+# What carries broadcasts between processes: nothing (there is one process), Redis or PostgreSQL.
+# `postgres` means the database below; `postgres://...` replaces it.
 GROUPS_URL = os.environ.get("GROUPS_URL", "")
 WSCONSUMER = {"GROUPS": groups(GROUPS_URL)}
 
@@ -74,7 +74,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-LOGIN_URL = "accounts:login"  # where login_required sends strangers, from pages and sockets alike
+LOGIN_URL = "accounts:login"  # where login_required redirects, from pages and sockets alike
 LOGIN_REDIRECT_URL = "demo:index"
 LOGOUT_REDIRECT_URL = "demo:index"
 

@@ -1,4 +1,4 @@
-"""The project's URLs: pages and sockets alike are in each app's own `urls.py`."""
+"""The project's URLs: each app has its pages and sockets in its own `urls.py`."""
 
 from django.urls import include, path
 

@@ -1,4 +1,4 @@
-"""The sockets of the example project, and the page that talks to them."""
+"""Small sockets, and a page that talks to them."""
 
 from django.apps import AppConfig
 

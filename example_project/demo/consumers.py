@@ -1,4 +1,4 @@
-"""The sockets of the example project, smallest first. The page at `/` shows what they say."""
+"""Small sockets, simplest first. The page at `/` shows their traffic."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from wsconsumer import WebsocketConsumer
 
 
 class PingConsumer(WebsocketConsumer):
-    """Answer `ping`. Other words need no answer."""
+    """Answer `ping`, and ignore everything else."""
 
     async def receive(self, data: str | bytes) -> None:
         if data == "ping":
@@ -17,7 +17,7 @@ class PingConsumer(WebsocketConsumer):
 
 
 class EchoConsumer(WebsocketConsumer):
-    """Send everything back as it came."""
+    """Send every message back unchanged."""
 
     async def receive(self, data: str | bytes) -> None:
         await self.send(data)
@@ -39,7 +39,7 @@ class ClockConsumer(WebsocketConsumer):
 
 
 class GreetingConsumer(WebsocketConsumer):
-    """Greet the visitor as the page would."""
+    """Greet the visitor by name."""
 
     async def connect(self) -> None:
         await self.accept()
@@ -50,7 +50,7 @@ class GreetingConsumer(WebsocketConsumer):
 
 
 class MembersConsumer(WebsocketConsumer):
-    """Count the members, and say who speaks."""
+    """Count the members, and repeat each message with its author."""
 
     async def connect(self) -> None:
         await self.accept()

@@ -1,4 +1,4 @@
-"""One page and its sockets. A consumer is mapped, named and reversed like any other view."""
+"""A page and its sockets. You map, name and reverse a consumer like any other view."""
 
 from django.contrib.auth.decorators import login_required
 from django.urls import path

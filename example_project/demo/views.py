@@ -15,7 +15,7 @@ URLS = Path(__file__).with_name("urls.py")
 
 
 class Card(NamedTuple):
-    """What the page shows of a socket. The code is read from the files, so it is what runs."""
+    """One socket on the page. Its code is read from the files, so it is the code that runs."""
 
     name: str
     path: str
@@ -34,7 +34,7 @@ class Card(NamedTuple):
 
 
 class IndexView(TemplateView):
-    """A card for each socket, smallest first."""
+    """A card for each socket, simplest first."""
 
     template_name = "demo/index.html"
 

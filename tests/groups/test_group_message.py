@@ -161,13 +161,15 @@ async def test_the_end_cancels_a_group_message() -> None:
 
 
 async def test_group_message_runs_in_the_context_of_its_connection() -> None:
-    """Context variables are the connection's, whoever broadcasts: also which lane it runs in."""
+    """Context variables, and so the lane, are those of the first join, whoever broadcasts."""
     whose: ContextVar[str] = ContextVar("whose")
 
     class Own(Listener):
         async def connect(self) -> None:
             whose.set("connection")
             await super().connect()
+            whose.set("after the first join")
+            await self.join("news")
 
         async def group_message(self, group: str, data: Any) -> None:
             await self.send(whose.get())

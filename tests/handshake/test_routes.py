@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import pytest
+from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.decorators import login_required, permission_required, user_passes_test
 from django.core.management import call_command
 from django.http import HttpResponse
@@ -51,6 +52,12 @@ urlpatterns = [
     path("ws/passes/", user_passes_test(bool)(Chat.as_view())),
     path("ws/object/", ByObject(Chat.as_view())),
 ]
+
+
+class Translated:
+    """A URLconf whose routes have the language as a prefix."""
+
+    urlpatterns = i18n_patterns(path("ws/", Chat.as_view()))
 
 
 def websockets(*arguments: str) -> tuple[str, str]:
@@ -103,3 +110,10 @@ def test_no_routes(arguments: tuple[str, ...]) -> None:
         assert json.loads(out) == []
     else:
         assert err == "No websocket routes. Map a consumer: path(..., X.as_view()).\n"
+
+
+@override_settings(ROOT_URLCONF=Translated, LANGUAGE_CODE="de")
+def test_routes_with_a_language() -> None:
+    """A route of ``i18n_patterns()`` is listed once, with the prefix of ``LANGUAGE_CODE``."""
+    (route,) = json.loads(websockets("--json")[0])
+    assert route["path"] == "/de/ws/"

@@ -97,7 +97,7 @@ async def test_a_close_comes_unexpectedly() -> None:
 async def test_unread_messages() -> None:
     """What the test did not receive fails it, unless it says that it may."""
     message = await fails(lambda ws: ws.send("hello"))
-    assert "sent what the test did not receive: ['hello']" in message
+    assert "sent messages that the test did not receive: ['hello']" in message
     async with connect(Chat, allow_unread=True) as ws:
         await ws.send("hello")
 

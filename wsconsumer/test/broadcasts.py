@@ -1,4 +1,4 @@
-"""``captured_broadcasts()``: what was broadcast, to which group, without any group or socket."""
+"""``captured_broadcasts()``: what was broadcast to which group, without a group or a socket."""
 
 from __future__ import annotations
 

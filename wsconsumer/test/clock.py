@@ -1,4 +1,4 @@
-"""A clock that tests move: what an event loop has timed happens at once when it is advanced."""
+"""A clock that tests advance: timers of the event loop fire at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 async def advance(seconds: float) -> None:
     """
-    Move the running event loop's clock, and let everything happen that is due on the way, in order.
+    Move the running event loop's clock forward; everything due on the way happens, in order.
 
     Timers, ``asyncio.sleep()``, timeouts and whatever this package times follow it; the wall clock
     (``time.time()``, ``timezone.now()``) and other threads do not.
@@ -32,7 +32,7 @@ async def advance(seconds: float) -> None:
 
 
 async def turns(number: int = 10) -> None:
-    """Let everything run that can run without time or input."""
+    """Run everything that needs neither time nor input."""
     for _ in range(number):
         await asyncio.sleep(0)
 
@@ -43,7 +43,7 @@ def _next_timer(loop: Any) -> float | None:
 
 
 def _set(loop: Any, now: float) -> None:
-    """Let the loop's clock go on from ``now``, and not run backwards when that is in the past."""
+    """Continue the loop's clock from ``now``; never run it backwards."""
     real = type(loop).time
     offset = max(now - real(loop), getattr(loop, "_advanced", 0.0))
     loop._advanced = offset  # noqa: SLF001  # an attribute of ours on the loop

@@ -1,9 +1,9 @@
 """
-What every backend of groups has to keep, as tests that any backend can run.
+The contract of a groups backend, as tests that any backend can run.
 
 The contract itself is ``wsconsumer.groups.base``. Two instances in one process stand for two
-processes here. Nothing sleeps: that a body did *not* come is shown by one that was published after
-it and did.
+processes here. Nothing sleeps: a body did *not* arrive if one that was
+published after it did.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ODD_NAMES: Final = (
     "0", "-1", "null", "NULL", "é", "e\u0301", "ß", "SS", "İ", "чат", "部屋", "غرفة", "🙂", "👍🏽",
     "x" * 200, "X" * 200, "部" * 200, "🙂" * 200,
 )  # fmt: skip
-"""Names of groups that a backend could take for something else, or for one another."""
+"""Names of groups that a backend could mistake for something else, or for each other."""
 
 SIZES: Final = (0, 1, *range(7_900, 8_201, 20), 7_999, 8_000, 8_001, 8_191, 8_192, 65_536, 1 << 20)
 """Sizes of bodies, close together where PostgreSQL's limit of 8,000 bytes is."""
@@ -53,8 +53,7 @@ class BackendContract:
         """
         Override to return a new instance that is not started.
 
-        All must use the same engine. Those with the same prefix hear one another, those with
-        another don't.
+        All must use the same engine. Instances with the same prefix hear each other, others don't.
         """
         raise NotImplementedError
 

@@ -146,7 +146,7 @@ def hold_connections() -> dict[str, BaseDatabaseWrapper]:
 
 
 def let_go(held: dict[str, BaseDatabaseWrapper]) -> None:
-    """Let Django close the connections again, unless someone else holds them."""
+    """Let Django close the connections again, unless somebody else holds them."""
     for connection in held.values():
         _held[connection] -= 1
         if not _held[connection]:

@@ -1,4 +1,4 @@
-"""How each server speaks ASGI, as far as an application can tell; tested on the servers."""
+"""How each server speaks ASGI, as seen by an application; tested on the servers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 
 class Dialect(NamedTuple):
-    """One server's way of saying and taking what ASGI leaves open, or it leaves out."""
+    """What one server does where ASGI leaves it open, and what it leaves out."""
 
     name: str
     denial_response: bool = True
@@ -25,9 +25,9 @@ DIALECTS: Final = {
     dialect.name: dialect
     for dialect in (
         Dialect("asgi"),
-        Dialect("daphne"),  # as servers/daphne.py mends it
+        Dialect("daphne"),  # as servers/daphne/ adapts it
         Dialect(
-            "daphne-unadapted",  # as it is behind another application's send()
+            "daphne-unadapted",  # as behind another application's send()
             denial_response=False,
             accept_headers=False,
             disconnect_keys=("code",),
@@ -50,4 +50,4 @@ DIALECTS: Final = {
         ),
     )
 }
-"""By name. ``asgi`` is the specification to the letter, and the default of the kit."""
+"""By name. ``asgi`` follows the specification to the letter, and is the kit's default."""

@@ -1,7 +1,7 @@
 """
-A started backend and what came in, for the contract's tests in ``contract.py``.
+A started backend and the bodies that it received, for the tests in ``contract.py``.
 
-Whoever waits here for a body that does not come is told what did.
+If an expected body does not arrive, the error shows those that did.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ..groups.base import Backend
 
 WAIT: Final = 10.0
-"""Seconds after which a body that has not come is taken to be lost."""
+"""Seconds after which a body counts as lost."""
 
 
 class Listener:
-    """A started backend, and what came in."""
+    """A started backend, and the bodies that it received."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -49,16 +49,16 @@ class Listener:
             self.at_once -= 1
 
     def of(self, group: str) -> list[bytes]:
-        """Return what came for a group, in its order."""
+        """Return the bodies of a group, in order of arrival."""
         return [body for name, body in self.came if name == group]
 
     async def until(self, group: str, body: bytes) -> None:
-        """Wait until this body has come for this group."""
+        """Wait until this body has arrived for this group."""
         await self._until(lambda: (group, body) in self.came, f"{body[:32]!r} for {group!r}")
 
     async def until_count(self, count: int) -> None:
-        """Wait until this many bodies have come, whatever their group."""
-        await self._until(lambda: len(self.came) >= count, f"{count} bodies")
+        """Wait until this many bodies have arrived, for any group."""
+        await self._until(lambda: len(self.came) >= count, f"a count of {count}")
 
     async def _until(self, came: Callable[[], bool], what: str) -> None:
         try:
@@ -69,14 +69,14 @@ class Listener:
         except TimeoutError:
             last = [(group, body[:32]) for group, body in self.came[-5:]]
             raise AssertionError(
-                f"expected {what} within {WAIT:g} seconds; {len(self.came)} bodies came, "
-                f"the last of them {last}"
+                f"Expected {what} within {WAIT:g} seconds. Received so far: {len(self.came)}, "
+                f"the last of them {last}."
             ) from None
 
 
 @contextmanager
 def noticing() -> Iterator[list[str]]:
-    """Note what Python warns of and what is logged as a warning, in the block and at its end."""
+    """Collect Python's warnings and logged warnings, in the block and at its end."""
     noticed: list[str] = []
 
     class Handler(logging.Handler):

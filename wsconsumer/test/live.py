@@ -110,7 +110,7 @@ class LiveServer:
 
     def end_connections(self) -> None:
         """
-        Lose every client, and wait until the application has ended for each of them.
+        Drop every client, and wait until the application has ended for each of them.
 
         No database connection stays open, or the database of the tests could not be dropped.
         """
@@ -121,7 +121,7 @@ class LiveServer:
             wait([self._assistant.mark()], timeout=PATIENCE)
 
     def stop(self) -> None:
-        """Listen no more, and leave nothing behind."""
+        """Stop listening, and leave nothing behind."""
         self._port.stop_listening()
         self.end_connections()
         _in_reactor(_deferred, close_hub)
@@ -166,7 +166,7 @@ def _has_database_in_memory() -> bool:
 
 @cache
 def daphne() -> Daphne:
-    """Return the daphne of this process, started at its first use."""
+    """Return this process's daphne, started at its first use."""
     return Daphne()
 
 
@@ -193,7 +193,7 @@ class Daphne:
         atexit.register(_reactor().callFromThread, _reactor().stop)
 
     def listen(self, host: str, port: int, application: Running) -> Port:
-        """Serve an application on another port; the last one that came serves all of them."""
+        """Serve an application on another port; all ports get the latest application."""
         self._application = application
         return Port(host, port, self._server.http_factory, application)
 
@@ -241,7 +241,7 @@ class Port:
         _in_reactor(self._listener.stopListening)
 
     def end_connections(self) -> None:
-        """Lose the clients, and wait for the end of the application; cancel it if it is slow."""
+        """Drop the clients, and wait for the application to end; cancel it if it is slow."""
         _in_reactor(_deferred, self._end_connections)
 
     async def _end_connections(self) -> None:

@@ -1,8 +1,8 @@
 """
-A strict ASGI server for one websocket: it speaks any server's dialect, and takes nothing illegal.
+A strict ASGI server for one websocket: it speaks any server's dialect, and accepts nothing illegal.
 
-What an application may not send is refused with ``IllegalEvent``, which names the rule, and fails
-the test even when the application swallows it.
+An illegal message raises ``IllegalEvent``, which names the rule, and fails the test even if the
+application swallows it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.http import SimpleCookie
 from django.utils.datastructures import CaseInsensitiveMapping
 
+from ..escaping import quote
 from ..protocol import CloseCode, check_close
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class IllegalEvent(AssertionError):
-    """The application sent what ASGI or RFC 6455 do not allow at this point."""
+    """The application sent something that ASGI or RFC 6455 does not allow at this point."""
 
 
 class Denial:
@@ -42,7 +43,7 @@ class Denial:
 
 
 def readable(headers: list[Header]) -> tuple[CaseInsensitiveMapping[str], SimpleCookie]:
-    """Return headers by their names in any case, and the cookies that they set."""
+    """Return headers with case-insensitive names, and the cookies that they set."""
     texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
     cookies = SimpleCookie()
     for name, value in texts:
@@ -53,9 +54,9 @@ def readable(headers: list[Header]) -> tuple[CaseInsensitiveMapping[str], Simple
 
 class StrictServer:
     """
-    ``receive`` and ``send`` for an application, and the other ends of both for a test.
+    ``receive`` and ``send`` for an application, and their other ends for a test.
 
-    ``changed`` is called whenever something happened.
+    ``changed`` is called whenever something happens.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class StrictServer:
         kind = event.get("type")
         handler = getattr(self, f"_{str(kind).replace('.', '_')}", None)
         if handler is None:
-            raise self._refuse(f"ASGI has no message of type {kind!r} for a websocket")
+            raise self._refuse(f"ASGI has no message of type {quote(kind)} for a websocket")
         await self._until_read()
         if self.client_has_left:
             if self.dialect.send_after_disconnect is not None:
@@ -128,7 +129,7 @@ class StrictServer:
         subprotocol, headers = event.get("subprotocol"), list(event.get("headers") or ())
         if subprotocol is not None and subprotocol not in self._subprotocols:
             raise self._refuse(
-                f"the subprotocol {subprotocol!r} is not offered, {self._subprotocols} are "
+                f"the subprotocol {quote(subprotocol)} is not offered, {self._subprotocols} are "
                 "(RFC 6455 section 4.2.2)"
             )
         self._expect_headers(headers)
@@ -195,7 +196,9 @@ class StrictServer:
             match header:
                 case (bytes() as name, bytes()) if name == name.lower():
                     continue
-            raise self._refuse(f"headers are pairs of bytes, names in lower case, got {header!r}")
+            raise self._refuse(
+                f"headers must be pairs of bytes with names in lower case, got {quote(header)}"
+            )
 
     def _refuse(self, rule: str) -> IllegalEvent:
         error = IllegalEvent(f"Illegal: {rule}.")

@@ -1,4 +1,4 @@
-"""Which tasks an application starts, so that one left behind can be told."""
+"""The tasks that an application starts, so that the kit can name one left behind."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Websocket:
     """
     The client's end of a websocket whose application runs beside the test.
 
-    Whatever the application raises, in a hook too, is raised here at the next call, and at the
+    Exceptions in the application, including its hooks, are raised here by the next call, and at the
     latest when the block ends.
     """
 
@@ -135,7 +135,7 @@ class Websocket:
         return server.messages.popleft()
 
     async def receive_json(self, timeout: float = PATIENCE) -> Any:  # noqa: ASYNC109  # as receive()
-        """Return what the next message, JSON text, says."""
+        """Return the next message, decoded from JSON."""
         return json.loads(await self.receive(timeout))
 
     async def receive_close(self, timeout: float = PATIENCE) -> int:  # noqa: ASYNC109  # as receive()
@@ -150,7 +150,7 @@ class Websocket:
         await self._leave(code, reason)
 
     async def vanish(self) -> None:
-        """Leave without a word, as when a cable is pulled: the application sees 1006."""
+        """Leave without a closing handshake, as a lost client does: the application sees 1006."""
         await self._leave(CloseCode.ABNORMAL.value, "")
 
     async def _leave(self, code: int, reason: str) -> None:
@@ -188,11 +188,11 @@ class Websocket:
         self._raise_what_failed()
 
     def pause(self) -> None:
-        """Read nothing any more: the application's ``send()`` waits."""
+        """Stop reading: the application's ``send()`` waits."""
         self._server.pause()
 
     def resume(self) -> None:
-        """Read again."""
+        """Start reading again."""
         self._server.resume()
 
     # From the first to the last moment
@@ -209,7 +209,7 @@ class Websocket:
         await self._until(lambda: self._server.accepted is not None, "a decision", PATIENCE)
 
     async def stop(self, *, quietly: bool) -> None:
-        """Leave, wait for the end of the application, and tell what is wrong, unless quietly."""
+        """Leave, wait for the application to end, and unless ``quietly`` raise what went wrong."""
         try:
             await self._leave_and_wait(quietly=quietly)
         finally:
@@ -300,8 +300,8 @@ class Websocket:
     def _raise_what_is_unread(self) -> None:
         if self._server.messages and not self._allow_unread:
             raise AssertionError(
-                f"The application sent what the test did not receive: "
-                f"{list(self._server.messages)!r}. Receive it, or say allow_unread=True. "
+                f"The application sent messages that the test did not receive: "
+                f"{list(self._server.messages)!r}. Receive them, or pass allow_unread=True. "
                 f"{self._story()}"
             )
 
@@ -353,7 +353,10 @@ async def connect(
     """
     served: Any = application
     if websocket_application(application) is not None:
-        raise TypeError("connect() expects a consumer class or an ASGI application, got a view.")
+        raise TypeError(
+            "connect() expects a consumer class or an ASGI application, got a view. Pass the class "
+            "itself, or use WebsocketClient for its URL."
+        )
     if isinstance(application, type):
         served = served.as_asgi()
         user = _anonymous() if user is None else user
@@ -386,7 +389,7 @@ async def connect(
 
 
 def _anonymous() -> Any:
-    """Return the user of a visitor, where the project has users."""
+    """Return an anonymous user, if the project has users."""
     if not apps.is_installed("django.contrib.auth"):
         return None
     from django.contrib.auth.models import AnonymousUser
