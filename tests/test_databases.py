@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from tests.engines import Postgres, until
 from tests.syncing import Client, Syncing, clients, database
-from wsconsumer import WebsocketConsumer, threads
+from wsconsumer import WebsocketConsumer, databases, threads
 from wsconsumer.counters import counters
 
 if TYPE_CHECKING:
@@ -329,3 +329,35 @@ async def test_a_connection_that_breaks_while_it_is_idle(
     postgres.query("SELECT pg_terminate_backend(%s)", pid)
     await wait_for(lambda: stats(pooled).get("returns_bad"), "the connection to be replaced")
     assert await client.fail("next") == 1011
+
+
+# The end of the process
+
+
+def test_connections_of_threads_that_have_ended(sqlite: str) -> None:
+    """What our threads left open is closed at the end, and what they closed is forgotten."""
+    used = []
+
+    def use() -> None:
+        databases.prepare()
+        write_one(sqlite)
+        used.append(connections[sqlite])
+
+    def use_and_close() -> None:
+        use()
+        connections[sqlite].close()
+
+    for work in (use_and_close, use):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    closed, left = used
+    assert left.connection is not None
+    databases.close_opened()
+    assert left.connection is None
+    assert closed.connection is None
+
+
+def write_one(alias: str) -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT 1")

@@ -361,3 +361,21 @@ def test_a_handler_that_asks_the_database(sqlite: str) -> None:
     thread.submit(ask)
     assert thread.flush()
     assert [connection.connection for connection in seen] == [None]
+
+
+def test_its_connections_can_be_closed(thread: LogThread, sqlite: str) -> None:
+    """They are closed behind what waits; a thread that never began has none."""
+    thread.close_connections()
+    used = []
+
+    def use() -> None:
+        with connections[sqlite].cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connections[sqlite].close_at = None  # as with CONN_MAX_AGE = None
+        used.append(connections[sqlite])
+
+    thread.submit(use)
+    thread.flush()
+    assert used[0].connection is not None
+    thread.close_connections()
+    assert used[0].connection is None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from wsconsumer.loops import PerLoop
+from wsconsumer.groups.hub import hub
+from wsconsumer.loops import PerLoop, end_loop
 
 
 async def test_one_for_each_loop() -> None:
@@ -32,3 +33,11 @@ def test_closed_loops_are_forgotten() -> None:
         return len(per_loop)
 
     assert [asyncio.run(ask()) for _ in range(3)] == [1, 1, 1]
+
+
+async def test_a_server_that_tells_no_lifespan_ends_the_loop() -> None:
+    """What a loop has beside the connections is closed: its next hub is another one."""
+    before = hub()
+    await end_loop()
+    assert hub() is not before
+    await end_loop()

@@ -21,6 +21,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.test import modify_settings, override_settings
 from django.urls import path
@@ -68,8 +69,20 @@ def groups(request: HttpRequest) -> HttpResponse:
     return HttpResponse(" ".join(Group.objects.order_by("name").values_list("name", flat=True)))
 
 
+def persistent(request: HttpRequest) -> HttpResponse:
+    """Use a connection that Django keeps, as with a ``CONN_MAX_AGE`` of ``None``."""
+    with connections["sqlite"].cursor() as cursor:
+        cursor.execute("SELECT 1")
+    connections["sqlite"].close_at = None
+    used.append(connections["sqlite"])
+    return HttpResponse()
+
+
+used: list[Any] = []
+
 urlpatterns = [
     path("groups/", groups),
+    path("persistent/", persistent),
     path("ws/groups/", GroupsConsumer.as_view()),
     path("ws/thread/", ThreadConsumer.as_view()),
 ]
@@ -237,6 +250,16 @@ def test_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert str(name).startswith("wsconsumer-lane-")
         assert name in {thread.name for thread in threading.enumerate()}
     assert name not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.usefixtures("transactional_db", "sqlite")
+def test_pages_leave_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the database is in memory, a page's connection is closed with its thread."""
+    monkeypatch.setattr(live, "_has_database_in_memory", lambda: False)
+    used.clear()
+    with live.serve() as server:
+        assert get(f"{server.url}/persistent/") == (200, b"")
+    assert [connection.connection for connection in used] == [None]
 
 
 def test_without_daphne(monkeypatch: pytest.MonkeyPatch) -> None:
