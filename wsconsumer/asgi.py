@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.asgi import get_asgi_application as get_http_application
 
+from .escaping import quote
 from .groups.hub import close_hub
 from .handshake.dispatcher import WebsocketDispatcher
 from .handshake.running import running_websockets
@@ -44,7 +45,7 @@ class ProjectApplication(WebsocketDispatcher):
                 return _answer_lifespan(receive, send)
             case other:
                 raise ValueError(
-                    f"Expected the scope type http, websocket or lifespan, got {other!r}."
+                    f"Expected the scope type http, websocket or lifespan, got {quote(other)}."
                 )
 
 

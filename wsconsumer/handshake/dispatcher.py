@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ..connection.connection import Connection
-from ..escaping import escape
+from ..escaping import escape, quote
 from ..log_thread import enable_loggers, log
 from ..servers import adapt, current_task
 from ..serving import note_serving
@@ -70,7 +70,7 @@ class WebsocketDispatcher:
     def serve_other(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Override to serve what is no websocket."""
         raise ValueError(
-            f"{type(self).__name__} serves websocket connections, got {scope['type']!r}. "
+            f"{type(self).__name__} serves websocket connections, got {quote(scope['type'])}. "
             "Route by scope['type'], as wsconsumer.asgi.get_asgi_application() does."
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 
+from ..escaping import quote
 from ..hooks import check_initkwargs
 from ..servers import adapt
 from .request import WebsocketRequest
@@ -139,7 +140,7 @@ class ConsumerView:
             if scope["type"] != "websocket":
                 raise ValueError(
                     f"{cls.__name__}.as_asgi() serves websocket connections, got "
-                    f"{scope['type']!r}. Route it by scope['type'], as wsconsumer.asgi does."
+                    f"{quote(scope['type'])}. Route it by scope['type'], as wsconsumer.asgi does."
                 )
             route = scope.get("url_route") or {}
             request = WebsocketRequest(scope)

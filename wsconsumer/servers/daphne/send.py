@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from autobahn.exception import PayloadExceededError
 from daphne.ws_protocol import WebSocketProtocol
 
+from ...escaping import quote
 from ...protocol import CloseCode
 from ..departure import has_hung_up
 from .ending import end_in_order, explain_limit
@@ -60,7 +61,7 @@ class DaphneSend:
         elif kind == "websocket.http.response.body":
             self._deny(event)
         else:
-            raise ValueError(f"Expected an ASGI message of a websocket, got {kind!r}.")
+            raise ValueError(f"Expected an ASGI message of a websocket, got {quote(kind)}.")
 
     def client_has_left(self) -> bool | None:
         """Look at autobahn's state, and at the socket for a client that is not read from."""
@@ -131,7 +132,9 @@ class DaphneSend:
 
     def _start_denial(self, status: int, headers: Iterable[Header]) -> None:
         if not HTTPStatus.OK <= status < 600:
-            raise ValueError(f"Expected a final status for a denial, 200 to 599, got {status!r}.")
+            raise ValueError(
+                f"Expected a final status for a denial, 200 to 599, got {quote(status)}."
+            )
         self._denial = (status, headers)
 
     def _deny(self, event: Event) -> None:
