@@ -170,7 +170,7 @@ async def test_the_contract_notices_what_is_lost(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(listener, "WAIT", 0.01)
     came = listener.Listener(MemoryBackend("", "lost", {}))
     await came.deliver("g", b"body")
-    with pytest.raises(AssertionError, match=r"expected b'end' for 'g' .*1 bodies.*b'body'"):
+    with pytest.raises(AssertionError, match=r"Expected b'end' for 'g' .*so far: 1,.*b'body'"):
         await came.until("g", b"end")
 
 
