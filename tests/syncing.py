@@ -24,11 +24,17 @@ class Client:
     """One connection through the dispatcher."""
 
     def __init__(
-        self, consumer: type[WebsocketConsumer], *, query: str = "", **initkwargs: Any
+        self,
+        consumer: type[WebsocketConsumer],
+        *,
+        query: str = "",
+        cookie: str = "",
+        **initkwargs: Any,
     ) -> None:
         self.wire = Wire(CONNECT)
         dispatcher = WebsocketDispatcher([path("ws/", consumer.as_view(**initkwargs))])
-        asked = scope(path="/ws/", query_string=query.encode(), **DENIAL)
+        headers = [(b"host", b"testserver"), (b"cookie", cookie.encode())]
+        asked = scope(path="/ws/", query_string=query.encode(), headers=headers, **DENIAL)
         application = dispatcher(asked, self.wire.receive, self.wire.send)
         self.task = asyncio.create_task(application)
         self.read = 1

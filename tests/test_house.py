@@ -68,6 +68,7 @@ HOUSE = [
     "connection.connection",
     "connection.outbox",
     "servers",
+    "per_thread",
     "threads",
     "databases",
     "cancellation",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..connection.connection import Connection
 from ..escaping import escape, quote
 from ..log_thread import enable_loggers, log
+from ..per_thread import adapt_handlers, enter_websocket, leave_websocket
 from ..servers import adapt, current_task
 from ..serving import note_serving
 from ..threads import pin, unpin
@@ -37,6 +38,7 @@ class WebsocketDispatcher:
 
     def __init__(self, urlconf: str | ModuleType | Sequence[Any] | None = None) -> None:
         enable_loggers()
+        adapt_handlers()
         self._handshake = Handshake(urlconf)
         note_serving()
 
@@ -50,6 +52,7 @@ class WebsocketDispatcher:
         running, task, pinned = running_websockets(), current_task(), None
         if task is not None:
             running.add(task)
+        entered = enter_websocket()
         try:
             outcome = await self._answer(scope)
             if isinstance(outcome, Denial):
@@ -64,6 +67,7 @@ class WebsocketDispatcher:
                 raise
         finally:
             unpin(pinned)
+            leave_websocket(entered)
             if task is not None:
                 running.discard(task)
 

@@ -14,6 +14,7 @@ from django.core.handlers.asgi import ASGIRequest
 
 from ..escaping import quote
 from ..hooks import check_initkwargs
+from ..per_thread import adapt_handlers, enter_websocket, leave_websocket
 from ..servers import adapt
 from .request import WebsocketRequest
 from .response import UpgradeRequired, UpgradeResponse
@@ -135,6 +136,7 @@ class ConsumerView:
         outer application has put them there.
         """
         check_initkwargs(cls, "as_asgi", initkwargs)
+        adapt_handlers()
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "websocket":
@@ -147,7 +149,11 @@ class ConsumerView:
             consumer = make_consumer(
                 cls, initkwargs, request, route.get("args", ()), route.get("kwargs", {})
             )
-            await consumer(*adapt(scope, receive, send))
+            entered = enter_websocket()
+            try:
+                await consumer(*adapt(scope, receive, send))
+            finally:
+                leave_websocket(entered)
 
         application.consumer_class = cls  # type: ignore[attr-defined]  # for the system check
         return application
