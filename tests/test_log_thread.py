@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,7 +23,7 @@ import wsconsumer
 from wsconsumer import log_thread as module
 from wsconsumer.asgi import WebsocketDispatcher, get_asgi_application
 from wsconsumer.counters import counters
-from wsconsumer.log_thread import LIMIT, LOGGERS, LogThread, enable_loggers, log
+from wsconsumer.log_thread import FLUSH_TIMEOUT, LIMIT, LOGGERS, LogThread, enable_loggers, log
 from wsconsumer.reporting import report
 
 if TYPE_CHECKING:
@@ -157,6 +158,21 @@ async def test_an_async_flush_lets_the_loop_run(thread: LogThread, gate: Gate) -
     assert thread.flush(0)
 
 
+async def test_a_process_that_ends_waits_once(thread: LogThread, gate: Gate) -> None:
+    """What the server's stop has waited for in vain, Python's end does not wait for again."""
+    gate.hold(thread)
+    await thread.aflush(0.01)
+    began = time.monotonic()
+    assert not thread.close_connections()
+    assert time.monotonic() - began < FLUSH_TIMEOUT
+    gate.open()
+    assert thread.flush(WAIT)
+    seen: list[str] = []
+    thread.submit(lambda: seen.append("later"))
+    assert thread.close_connections()
+    assert seen == ["later"]
+
+
 @pytest.mark.parametrize("error", [RuntimeError("out of it"), SystemExit(3)], ids=["error", "exit"])
 def test_an_emit_that_raises(
     thread: LogThread, error: BaseException, caplog: pytest.LogCaptureFixture
@@ -288,6 +304,21 @@ log(logger, logging.WARNING, "the last word")
     assert run_program(START + program) == "the last word\n"
 
 
+def test_a_process_that_ends_beside_a_handler_that_hangs() -> None:
+    """It waits for a bounded time, and other handlers still emit what they have kept."""
+    program = """
+import logging.handlers
+class Hanging(logging.Handler):
+    def emit(self, record):
+        threading.Event().wait()
+kept = logging.handlers.MemoryHandler(10, target=logging.getLogger().handlers[0])
+for handler in kept, Hanging():
+    logging.getLogger("wsconsumer").addHandler(handler)
+log(logging.getLogger("wsconsumer.consumer"), logging.WARNING, "kept")
+"""
+    assert run_program(START + program).splitlines() == ["kept"]
+
+
 # Loggers
 
 
@@ -311,6 +342,22 @@ def test_all_loggers_are_known() -> None:
     assert named_loggers() == set(LOGGERS)
     page = (Path(__file__).parents[1] / "docs/consumers.md").read_text()
     assert [name for name in LOGGERS if f"`{name}`" not in page] == []
+
+
+def test_nobody_waits_for_a_handler() -> None:
+    """What is said at WARNING and ERROR goes through the thread, but for what it says itself."""
+    package = Path(wsconsumer.__file__).parent
+    loud = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"warning", "error", "exception", "critical"}
+        and ast.unparse(node.func.value) == "logger"
+    }
+    # The memory backend speaks once, in a process that serves nobody.
+    assert loud == {"log_thread.py", "groups/memory.py"}
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from django.db.backends.signals import connection_created
 from django.db.transaction import TransactionManagementError
 
 from .counters import counters
+from .log_thread import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,7 +141,7 @@ def _end_transactions(owner: str) -> list[str]:
                 f"{owner} left {left} on the database {connection.alias!r}; it was rolled back and "
                 "the connection was closed."
             )
-            logger.error("%s", mistakes[-1])
+            log(logger, logging.ERROR, "%s", mistakes[-1])
     return mistakes
 
 

@@ -60,6 +60,7 @@ class LogThread:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_busy = False
+        self._has_been_awaited = False
         self._dropped = 0
         self._in_place = 0
 
@@ -86,16 +87,20 @@ class LogThread:
     async def aflush(self, seconds: float = FLUSH_TIMEOUT) -> None:
         """Do what ``flush()`` does, and let the event loop run meanwhile."""
         if not self.flush(0):
-            await asyncio.to_thread(self.flush, seconds)
+            self._has_been_awaited = not await asyncio.to_thread(self.flush, seconds)
 
-    def close_connections(self) -> None:
-        """Close the thread's database connections, once it has emitted what waits."""
+    def close_connections(self) -> bool:
+        """
+        Close the thread's database connections, once it has emitted what waits.
+
+        Return whether that was soon; if a stop has waited in vain already, nothing is waited for.
+        """
         with self._changed:
             if self._thread is None:
-                return
+                return True
             self._jobs.append(Job(connections.close_all, from_stranger=False))
             self._changed.notify_all()
-        self.flush()
+        return self.flush(0 if self._has_been_awaited else FLUSH_TIMEOUT)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -132,6 +137,7 @@ class LogThread:
                 del job  # it holds an exception, with all its frames
                 with self._changed:
                     self._is_busy = False
+                    self._has_been_awaited &= bool(self._jobs)
                     self._changed.notify_all()
 
 
@@ -160,8 +166,30 @@ def _forget_thread() -> None:
     _threads[0] = LogThread()  # pragma: no cover  # runs in forked processes
 
 
+def _end() -> None:
+    """
+    Let the process end, also where a handler is never done with what it emits.
+
+    It holds its lock meanwhile, for which ``logging.shutdown()`` would wait as long as that takes.
+    """
+    if log_thread().close_connections():
+        return
+    for handler in _handlers():
+        if handler.lock is not None and not handler.lock.acquire(blocking=False):
+            handler.createLock()
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    """Return the handlers of our loggers."""
+    for name in LOGGERS:
+        source: logging.Logger | None = logging.getLogger(name)
+        while source is not None:
+            yield from source.handlers
+            source = source.parent if source.propagate else None
+
+
 os.register_at_fork(after_in_child=_forget_thread)
-atexit.register(lambda: log_thread().close_connections())
+atexit.register(_end)
 
 
 def enable_loggers() -> None:

@@ -223,7 +223,9 @@ def _cookies(response: HttpResponseBase) -> tuple[Header, ...]:
 
 def _denial(response: HttpResponseBase) -> Denial:
     if response.status_code < 200:
-        logger.error(
+        log(
+            logger,
+            logging.ERROR,
             "Middleware answered a websocket with %d, which ends no request; the client gets 500.",
             response.status_code,
         )

@@ -1,5 +1,6 @@
 """The application under test, and around it a note of how each of its websocket calls ended."""
 
+import atexit
 import os
 from typing import Any
 
@@ -10,6 +11,8 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "tests.servers.project.settings"
 from wsconsumer.asgi import get_asgi_application  # the settings come first
 
 django_application: Any = get_asgi_application()
+# Registered last it runs first: before what the package does when Python ends.
+atexit.register(note, "", "exit")
 
 
 def wrapped(send: Any) -> Any:
