@@ -1,4 +1,4 @@
-"""``databases.py``: transactions that are left open, and connections from a pool."""
+"""``databases.py``: transactions left open, lost connections, and those from a pool."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from django.test import override_settings
 
 from tests.engines import Postgres, until
-from tests.syncing import Client, Syncing, clients, database
+from tests.syncing import Client, Syncing, clients, database, query
 from wsconsumer import WebsocketConsumer, databases, threads
 from wsconsumer.counters import counters
 
@@ -170,6 +170,55 @@ async def test_autocommit_off_by_the_settings(sqlite: str) -> None:
     client = Client(Syncing, work=staticmethod(work))
     await client.wire.until_sent(1)
     assert await client.fail("forget") == 1011
+
+
+# Connections that are lost
+
+
+@pytest.fixture(params=[True, False], ids=["with health checks", "without"])
+def checked(
+    postgres: Postgres, django_db_blocker: Any, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, bool]]:
+    """Return the alias of a database, and whether the project wants its connections checked."""
+    settings = {**postgres.settings, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": request.param}
+    with django_db_blocker.unblock(), database("checked", settings) as alias:
+        yield alias, request.param
+
+
+PID = "SELECT pg_backend_pid()"
+
+
+@pytest.mark.parametrize("idle", [0.0, 3600.0], ids=["idle", "busy"])
+async def test_a_connection_that_is_lost_between_two_pieces_of_work(
+    checked: tuple[str, bool], idle: float, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With CONN_HEALTH_CHECKS a lane that was idle replaces it; a busy one does not look."""
+    monkeypatch.setattr(databases, "IDLE", idle)
+    alias, is_checked = checked
+    async with clients(4, Syncing, work=query(alias)) as opened:
+        pid = await opened[0].ask(PID)
+        postgres.query("SELECT pg_terminate_backend(%s, 5000)", int(pid))
+        told = [await client.ask(PID) for client in opened]
+    assert pid not in told
+    assert (told[0] == "OperationalError") == (not is_checked or idle > 0)
+    assert told[1:] == [told[1]] * 3
+    assert told[1] != "OperationalError"
+
+
+@override_settings(WSCONSUMER={"THREADS": 4})
+async def test_the_first_query_after_a_while_checks(
+    checked: tuple[str, bool], postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All connections of all lanes are lost while they idle, and no socket notices."""
+    monkeypatch.setattr(databases, "IDLE", 0.0)
+    alias, is_checked = checked
+    async with clients(12, Syncing, work=query(alias)) as opened:
+        pids = [int(await client.ask(PID)) for client in opened]
+        for pid in set(pids):
+            postgres.query("SELECT pg_terminate_backend(%s, 5000)", pid)
+        told = [await client.ask(PID) for client in opened]
+    assert len(set(pids)) == 4
+    assert told.count("OperationalError") == (0 if is_checked else 4)
 
 
 # Pools

@@ -1,7 +1,8 @@
 """
 The database connections of our threads, which live long and serve many clients.
 
-Before a piece of work a thread drops the connections that broke or are old. After it no transaction
+Before a piece of work a thread drops the connections that broke or are old, and has those checked
+that have been idle, if the project wants that (``CONN_HEALTH_CHECKS``). After it no transaction
 may be open, or the next client would work in it. A connection that came from Django's connection
 pool goes back when its thread has been idle for a while.
 """
@@ -33,6 +34,9 @@ logger = logging.getLogger("wsconsumer.consumer")
 MIN_CONNECTION_AGE: Final = 60.0
 """Seconds for which a thread of ours keeps a working database connection at least."""
 
+IDLE: Final = 1.0
+"""Seconds without work after which a thread's connections may have been lost meanwhile."""
+
 _IN_TRANSACTION: Final = frozenset({1, 2, 3})
 """libpq's PQTRANS_ACTIVE, PQTRANS_INTRANS and PQTRANS_INERROR; the others are idle and unknown."""
 
@@ -43,12 +47,18 @@ def prepare() -> None:
     """
     Drop the connections of this thread that broke, whoever caught the error, or are old.
 
-    So a restart of the database costs a thread one error at most.
+    So a restart of the database costs a thread one error at most, and none after an idle while with
+    ``CONN_HEALTH_CHECKS``: then the first query checks its connection, as in a request.
     """
     _thread.is_ours = True
+    now = time.monotonic()
+    was_idle = now - getattr(_thread, "used_at", now) >= IDLE
+    _thread.used_at = now
     for connection in connections.all(initialized_only=True):
         if connection.errors_occurred or _is_old(connection):
             connection.close_if_unusable_or_obsolete()
+        if was_idle:
+            connection.health_check_done = False  # type: ignore[attr-defined]  # not in the stubs
 
 
 def _is_old(connection: BaseDatabaseWrapper) -> bool:
