@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,7 +24,15 @@ import wsconsumer
 from wsconsumer import log_thread as module
 from wsconsumer.asgi import WebsocketDispatcher, get_asgi_application
 from wsconsumer.counters import counters
-from wsconsumer.log_thread import FLUSH_TIMEOUT, LIMIT, LOGGERS, LogThread, enable_loggers, log
+from wsconsumer.log_thread import (
+    FLUSH_TIMEOUT,
+    LIMIT,
+    LOGGERS,
+    LogThread,
+    enable_loggers,
+    let_end,
+    log,
+)
 from wsconsumer.reporting import report
 
 if TYPE_CHECKING:
@@ -41,17 +50,17 @@ class Gate:
     """Something to emit that takes until ``open()``."""
 
     def __init__(self) -> None:
-        self._entered = threading.Event()
+        self.entered = threading.Event()
         self.opened = threading.Event()
 
     def __call__(self) -> None:
-        self._entered.set()
+        self.entered.set()
         assert self.opened.wait(WAIT)
 
     def hold(self, thread: LogThread) -> None:
         """Return when the thread is busy with us."""
         thread.submit(self)
-        assert self._entered.wait(WAIT)
+        assert self.entered.wait(WAIT)
 
     def open(self) -> None:
         self.opened.set()
@@ -317,6 +326,34 @@ for handler in kept, Hanging():
 log(logging.getLogger("wsconsumer.consumer"), logging.WARNING, "kept")
 """
     assert run_program(START + program).splitlines() == ["kept"]
+
+
+async def test_the_lock_of_a_handler_that_hangs(own: LogThread, gate: Gate) -> None:
+    """At the end of the process it is replaced, so that nobody waits for it; others stay."""
+    hanging, idle, null = Collecting(gate), Collecting(), logging.NullHandler()
+    locks = [handler.lock for handler in (hanging, idle, null)]
+    source = logging.getLogger(LOGGERS[0])
+    with attached(source, idle, null, hanging):
+        let_end()
+        assert [handler.lock for handler in (hanging, idle, null)] == locks
+        log(source, logging.WARNING, "hangs")
+        assert await asyncio.to_thread(gate.entered.wait, WAIT)
+        await own.aflush(0.01)
+        let_end()
+        assert [handler.lock for handler in (idle, null)] == locks[1:]
+        assert hanging.lock is not locks[0]
+        gate.open()
+        assert own.flush(WAIT)
+
+
+@contextmanager
+def attached(source: logging.Logger, *handlers: logging.Handler) -> Iterator[None]:
+    """Give handlers to a logger."""
+    for handler in handlers:
+        source.addHandler(handler)
+    yield
+    for handler in handlers:
+        source.removeHandler(handler)
 
 
 # Loggers

@@ -470,6 +470,7 @@ def test_it_is_what_it_stands_for(things: Things) -> None:
 @pytest.mark.usefixtures("marked")
 def test_what_a_handler_says_of_its_connections(things: Things) -> None:
     """What it has, in this thread, can be listed, closed, taken away and replaced."""
+    assert hasattr(Things, "_connections")
     assert list(things) == ["a", "b"]
     assert things.all(initialized_only=True) == []
     first = things["a"].me()

@@ -166,7 +166,7 @@ def _forget_thread() -> None:
     _threads[0] = LogThread()  # pragma: no cover  # runs in forked processes
 
 
-def _end() -> None:
+def let_end() -> None:
     """
     Let the process end, also where a handler is never done with what it emits.
 
@@ -175,7 +175,11 @@ def _end() -> None:
     if log_thread().close_connections():
         return
     for handler in _handlers():
-        if handler.lock is not None and not handler.lock.acquire(blocking=False):
+        if handler.lock is None:
+            continue
+        if handler.lock.acquire(blocking=False):
+            handler.lock.release()
+        else:
             handler.createLock()
 
 
@@ -189,7 +193,7 @@ def _handlers() -> Iterator[logging.Handler]:
 
 
 os.register_at_fork(after_in_child=_forget_thread)
-atexit.register(_end)
+atexit.register(let_end)
 
 
 def enable_loggers() -> None:
