@@ -6,14 +6,18 @@ such setting run as they come.
 
 import asyncio
 import inspect
+import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.client import unix_connect
 
-from tests.servers.harness import COMMANDS, Server, new_key, running
+from tests.programs import require
+from tests.servers.harness import COMMANDS, HOST, Server, new_key, running
 
 UVICORN = ["--ws-ping-interval", "0.5", "--ws-ping-timeout", "1"]
 
@@ -129,6 +133,64 @@ def test_a_client_that_answers_pings_stays(outcome: Outcome) -> None:
 def test_a_client_whose_messages_wait_behind_a_hook_stays(outcome: Outcome) -> None:
     """Its answers to pings must not wait there as well."""
     assert outcome.waiting_stays
+
+
+NGINX = """
+pid {folder}/nginx.pid; events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder}; scgi_temp_path {folder};
+    server {{
+        listen unix:{folder}/socket;
+        location / {{
+            proxy_pass http://{host}:{port};
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 2s;
+        }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def behind_nginx(server: Server, folder: Path) -> Iterator[str]:
+    """Let nginx stand before a server, and yield the path of its socket."""
+    program = require("nginx", "nginx-light")
+    configuration = folder / "nginx.conf"
+    configuration.write_text(NGINX.format(folder=folder, host=HOST, port=server.port))
+    command = [program, "-p", str(folder), "-e", "stderr", "-c", str(configuration)]
+    # It listens before it goes into the background, and the command returns.
+    subprocess.run(command, stderr=subprocess.DEVNULL, check=True)
+    try:
+        yield str(folder / "socket")
+    finally:
+        subprocess.run([*command, "-s", "stop"], stderr=subprocess.DEVNULL, check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "stays"),
+    [(["--websocket-ping-interval", "1"], True), ([], False)],
+    ids=["pings", "silence"],
+)
+async def test_a_proxy_with_a_short_timeout(
+    options: list[str], stays: bool, tmp_path: Path
+) -> None:
+    """Pings keep a silent websocket open for longer than ``proxy_read_timeout``; else it is cut."""
+    command = [*COMMANDS["hypercorn"], *options]
+    with (
+        running("hypercorn", tmp_path, command=command) as server,
+        behind_nginx(server, tmp_path) as path,
+    ):
+        uri = server.url(f"/ws/echo/{new_key()}/")
+        websocket = await unix_connect(path, uri, ping_interval=None)
+        closed = asyncio.create_task(websocket.wait_closed())
+        await asyncio.wait({closed}, timeout=LONG if stays else LONGER)
+        assert closed.done() is not stays
+        await websocket.close()
 
 
 def test_defaults() -> None:
