@@ -224,7 +224,7 @@ class Server:
         self, path: str, patience: float = PATIENCE, **options: Any
     ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Open a websocket by hand, behind its handshake, for clients that misbehave."""
-        where: Any = {} if "sock" in options else {"host": HOST, "port": self.port}
+        where: dict[str, Any] = {} if "sock" in options else {"host": HOST, "port": self.port}
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(**where, **options)
             try:
