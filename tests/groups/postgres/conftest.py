@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connections
 
-from tests.groups.postgres.harness import Log
+from tests.groups.postgres.harness import Log, alias_of
+from tests.groups.postgres.pgbouncer import PgBouncer
 from wsconsumer.groups import reconnecting
 from wsconsumer.groups.postgres import backend as postgres_backend
 from wsconsumer.groups.postgres import publisher as postgres_publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.engines import Postgres
 
@@ -22,11 +24,25 @@ if TYPE_CHECKING:
 @pytest.fixture
 def database(postgres: Postgres, django_db_blocker: Any) -> Iterator[dict[str, Any]]:
     """Let the alias "pg" be our PostgreSQL; return its settings."""
-    configured = connections.configure_settings({"default": {}, "pg": postgres.settings})
-    connections.settings["pg"] = configured["pg"]
-    with django_db_blocker.unblock():
-        yield connections.settings["pg"]
-    del connections.settings["pg"]
+    with django_db_blocker.unblock(), alias_of("pg", postgres.settings) as settings:
+        yield settings
+
+
+@pytest.fixture
+def pgbouncer(postgres: Postgres) -> Iterator[Callable[[str], PgBouncer]]:
+    """Start a PgBouncer in the mode that is asked for."""
+    started: list[PgBouncer] = []
+    # Not below pytest's own directory, which only its owner may enter.
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+
+        def start(mode: str) -> PgBouncer:
+            started.append(PgBouncer(Path(directory), postgres, mode))
+            return started[-1]
+
+        yield start
+        for one in started:
+            one.stop()
 
 
 @pytest.fixture

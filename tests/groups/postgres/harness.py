@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +14,7 @@ from wsconsumer.groups.postgres.backend import PostgresBackend
 from wsconsumer.test.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tests.engines import Postgres
 
@@ -61,9 +61,24 @@ class Log(logging.Handler):
 quick = pytest.mark.usefixtures("_quick")
 
 
-def make_backend(prefix: str = "test", **options: Any) -> PostgresBackend:
+@contextmanager
+def alias_of(alias: str, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Let an alias be a database; give its settings, as Django completes them."""
+    configured = connections.configure_settings({"default": {}, alias: settings})
+    before = connections.settings.get(alias)
+    connections.settings[alias] = configured[alias]
+    try:
+        yield connections.settings[alias]
+    finally:
+        if before is None:
+            del connections.settings[alias]
+        else:
+            connections.settings[alias] = before
+
+
+def make_backend(prefix: str = "test", location: str = "pg", **options: Any) -> PostgresBackend:
     """Return one that is not started."""
-    return PostgresBackend("pg", prefix, options)
+    return PostgresBackend(location, prefix, options)
 
 
 @asynccontextmanager
@@ -79,13 +94,13 @@ async def listening(*groups: str, **options: Any) -> AsyncIterator[Listener]:
 
 
 async def in_thread(work: Callable[[], Any]) -> Any:
-    """Run sync code as Django does, and close its connection."""
+    """Run sync code as Django does, and close its connections."""
 
     def run() -> Any:
         try:
             return work()
         finally:
-            connections["pg"].close()
+            connections.close_all()
 
     return await asyncio.to_thread(run)
 

@@ -189,7 +189,7 @@ async def test_connections_of_a_process(postgres: Postgres) -> None:
         (
             "pg",
             {"TIMOUT": 1},
-            r"has 'TIMOUT', which the PostgreSQL .* There are TIMEOUT",
+            r"has 'TIMOUT', which the PostgreSQL .* There are PUBLISH_USING, TIMEOUT",
         ),
         ("pg", {"TIMEOUT": 0}, r"expects a number of seconds above 0, got 0"),
         ("pg", {"TIMEOUT": True}, "got True"),
@@ -205,7 +205,7 @@ def test_mistakes_in_settings(location: str, options: dict[str, Any], error: str
 
 def test_without_psycopg(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who lacks psycopg is told what to install."""
-    spec = importlib.util.find_spec("wsconsumer.groups.postgres.link")
+    spec = importlib.util.find_spec("wsconsumer.groups.postgres.connecting")
     assert spec is not None
     assert spec.loader is not None
     monkeypatch.setitem(sys.modules, "psycopg", None)

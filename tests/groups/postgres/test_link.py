@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from tests.groups.postgres.harness import SHORT, Log, listening, quick
-from wsconsumer.groups.postgres.link import parameters
+from wsconsumer.groups.postgres.connecting import parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("database")
 
 
-class Pooler:
-    """Stands between, shows processes of its own, and can fall silent."""
+class Between:
+    """Stands between, and can fall silent."""
 
     def __init__(self, port: int) -> None:
         self.silent = False
@@ -46,23 +46,9 @@ class Pooler:
         try:
             while data := await source.read(65536):
                 if not self.silent:
-                    # BackendKeyData: the process, and a secret
-                    start = data.find(b"K\x00\x00\x00\x0c") + 5
-                    if start >= 5:
-                        data = data[:start] + b"\x00\x00\x00\x07" + data[start + 4 :]
                     sink.write(data)
         finally:
             sink.close()
-
-
-async def test_a_pooler(database: dict[str, Any], log: Log, postgres: Postgres) -> None:
-    """Who goes through a pooler is warned, because through most of them nothing comes in."""
-    async with Pooler(postgres.port) as pooler:
-        database["PORT"] = str(pooler.port)
-        async with listening("g") as one:
-            assert log.count("is reached through a pooler. If it pools transactions") == 1
-            await one.backend.publish("g", b"body")
-            await one.until("g", b"body")
 
 
 @quick
@@ -70,14 +56,14 @@ async def test_a_way_that_falls_silent(
     database: dict[str, Any], log: Log, postgres: Postgres
 ) -> None:
     """A connection that is half open is found out, and made anew."""
-    async with Pooler(postgres.port) as pooler:
-        database["PORT"] = str(pooler.port)
+    async with Between(postgres.port) as between:
+        database["PORT"] = str(between.port)
         async with listening("g", **SHORT) as one:
             await one.backend.publish("g", b"before")
             await one.until("g", b"before")
-            pooler.silent = True
+            between.silent = True
             await log.until("is away")
-            pooler.silent = False
+            between.silent = False
             await log.until("is back")
             await one.backend.publish("g", b"end")
             await one.until("g", b"end")

@@ -4,13 +4,14 @@ The backend for projects that have PostgreSQL and want nothing else: LISTEN and 
 Each process that serves websockets listens on one channel, through a connection of its own that is
 none of Django's; notifications for other groups are ignored. ``publish()``
 has a second connection; ``publish_sync()`` uses Django's, so it is part of the caller's
-transaction. Read ``postgres_payload.py`` for what travels.
+transaction. Read ``payload.py`` for what travels, ``connecting.py`` for how connections are made.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,27 +21,31 @@ from ...counters import counters
 from ...escaping import escape
 from ...log_thread import log
 from ..base import Backend
-from ..batching import answering, not_accepted
+from ..batching import not_accepted
 from ..options import SECONDS, TIMEOUT, check_options
 from ..reconnecting import Outage
-from .link import Link, check_alias
+from .aliases import Aliases, is_in_transaction
+from .connecting import Way, check_alias
+from .link import Link, settings
 from .payload import Decoder, channel, encode, token
+from .pooler import check_session
 from .publisher import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
     from ..base import Deliver
 
 logger = logging.getLogger("wsconsumer.groups")
 
-OPTIONS: Final[Mapping[str, type | str]] = {"TIMEOUT": SECONDS}
+OPTIONS: Final[Mapping[str, type | str]] = {"PUBLISH_USING": str, "TIMEOUT": SECONDS}
 """Each option, and what it may be."""
 
 CHECK_EVERY: Final = 15.0
-"""Seconds without a notification after which the listening connection is asked whether it lives."""
+"""Seconds after which the listening connection is asked whether it lives, busy or not."""
+
+STUCK_AFTER: Final = 30.0
+"""Seconds after which PostgreSQL cuts off a process that does not read what it listens to."""
 
 PUBLISH: Final = "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload"
 
@@ -49,8 +54,14 @@ class PostgresBackend(Backend):
     """
     Carries bodies through PostgreSQL. ``LOCATION`` is a database alias, "default" if empty.
 
-    It must lead to PostgreSQL itself: through a pooler such as PgBouncer in transaction mode
-    nothing comes in. ``OPTIONS`` may have ``TIMEOUT``, in seconds.
+    It must lead to PostgreSQL itself, or to a pool of sessions: through a pooler such as PgBouncer
+    in transaction mode nothing comes in.
+
+    ``OPTIONS``:
+
+    - ``TIMEOUT``: seconds for connecting, and for a reply (5).
+    - ``PUBLISH_USING``: the alias that ``broadcast()`` goes by in threads. Unless given it is that
+      of the caller's transaction, else the default one, if it leads to the same database.
     """
 
     def __init__(self, location: str, prefix: str, options: Mapping[str, Any]) -> None:
@@ -59,6 +70,10 @@ class PostgresBackend(Backend):
         check_alias(self._alias)
         check_options("PostgreSQL", options, OPTIONS)
         self._timeout = float(options.get("TIMEOUT", TIMEOUT))
+        using = options.get("PUBLISH_USING", "")
+        if using:
+            check_alias(using, "OPTIONS['PUBLISH_USING']")
+        self._aliases = Aliases(self._alias, using, self._timeout)
         self._channel = channel(prefix)
         self._engine = f"PostgreSQL (DATABASES[{self._alias!r}])"
         self._outage = Outage(self._engine)
@@ -67,7 +82,8 @@ class PostgresBackend(Backend):
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         self._attempted = asyncio.Event()
-        self._publisher = Publisher(self._alias, self._channel, self._timeout)
+        self._way = Way(self._alias, self._timeout)
+        self._publisher = Publisher(self._way, self._channel, self._timeout)
         # Not in the context of the connection that happens to be the first.
         self._listening = asyncio.create_task(self._listen(), context=Context())
         await self._attempted.wait()
@@ -104,17 +120,23 @@ class PostgresBackend(Backend):
         ``TIMEOUT`` is not for this: it waits for PostgreSQL as Django's connection does.
         """
         payloads = self._encode(group, body)
-        connection = connections[self._alias]
-        if not _is_in_transaction(connection):
+        connection = connections[self._choose_alias(group)]
+        if not is_in_transaction(connection):
             self._refuse_if_away(group)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(PUBLISH, [self._channel, payloads])
         except Error as error:
-            if _is_in_transaction(connection):
+            if is_in_transaction(connection):
                 raise
             # Nobody else may do so in a thread that serves no requests.
             connection.close_if_unusable_or_obsolete()
+            raise not_accepted(self._engine, group, error) from error
+
+    def _choose_alias(self, group: str) -> str:
+        try:
+            return self._aliases.choose()
+        except ConnectionError as error:
             raise not_accepted(self._engine, group, error) from error
 
     async def aclose(self) -> None:
@@ -141,35 +163,39 @@ class PostgresBackend(Backend):
                     await asyncio.sleep(delay)
         finally:
             # An event loop may end without aclose(); all that it does then is to cancel us.
-            self._publisher.drop_link()
+            self._publisher.release()
 
     async def _listen_once(self) -> None:
         """Listen until the connection is lost; that is an exception."""
-        link: Link | None = None
+        link = await Link.open(self._way, self._prepare)
         try:
-            async with answering(self._timeout):
-                link = await Link.open(self._alias)
-                await link.execute(f'LISTEN "{self._channel}"')
-                await self._warn_of_pooler(link)
             self._outage.over()
             self._attempted.set()
             await self._receive(link)
         finally:
-            if link is not None:
-                link.close()
+            link.close()
+
+    async def _prepare(self, link: Link, told: dict[str, str]) -> None:
+        if link.is_pooled:
+            await check_session(link, told, self._timeout / 2)
+        stuck = {"tcp_user_timeout": str(round(STUCK_AFTER * 1000))}
+        await link.configure(settings(self._timeout) | stuck)
+        await link.execute(f'LISTEN "{self._channel}"')
 
     async def _receive(self, link: Link) -> None:
+        loop = asyncio.get_running_loop()
         decoder = Decoder(self._groups)
+        check_at = loop.time() + CHECK_EVERY
         while True:
-            try:
-                async with asyncio.timeout(CHECK_EVERY):
+            payloads: list[bytes] = []
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(check_at):
                     payloads = await link.notifications()
-            except TimeoutError:
-                async with answering(self._timeout):
-                    await link.execute("SELECT 1")
-                continue
             for payload in payloads:
                 await self._take(decoder, payload)
+            if loop.time() >= check_at:
+                await link.beat(self._timeout)
+                check_at = loop.time() + CHECK_EVERY
 
     async def _take(self, decoder: Decoder, payload: bytes) -> None:
         try:
@@ -193,22 +219,3 @@ class PostgresBackend(Backend):
         except Exception as error:  # noqa: BLE001  # it is logged
             text = "A broadcast to '%s' was not delivered."
             log(logger, logging.ERROR, text, escape(found[0]), error=error)
-
-    async def _warn_of_pooler(self, link: Link) -> None:
-        """A pooler does not show its clients the process that serves them."""
-        if int(await link.execute("SELECT pg_backend_pid()") or 0) != link.pid:
-            log(
-                logger,
-                logging.WARNING,
-                "%s is reached through a pooler. If it pools transactions or statements, no "
-                "broadcast comes in. Name an alias that leads to PostgreSQL itself in "
-                "WSCONSUMER['GROUPS']['LOCATION'].",
-                self._engine,
-            )
-
-
-def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Whether an open transaction of the caller's is there to be broken."""
-    return connection.in_atomic_block or (
-        connection.connection is not None and not connection.autocommit
-    )

@@ -1,5 +1,5 @@
 """
-One connection to PostgreSQL on the event loop: psycopg opens it, libpq's own calls do the rest.
+One session of PostgreSQL on the event loop, with libpq's own calls.
 
 psycopg's ``execute()`` and ``notifies()`` won't do here: when they are cancelled or time out while
 the server is silent they first try to cancel the query there, which takes up to ten seconds more.
@@ -8,88 +8,75 @@ A ``Link`` is dropped instead. It belongs to one task, and after an error only `
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, Self
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+import psycopg
+from psycopg import pq
 
-from ...escaping import quote
-
-try:
-    import psycopg
-    from psycopg import pq
-    from psycopg.conninfo import make_conninfo
-except ImportError as error:
-    raise ImproperlyConfigured(
-        "The postgres backend of groups needs psycopg 3, which can't be imported: "
-        f"{error}. Write: pip install 'wsconsumer[postgres]'"
-    ) from error
+from ..batching import answering
+from .connecting import connect, ready
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from psycopg.pq.abc import PGresult
+    from psycopg.pq.abc import PGconn, PGresult
 
-DEFAULTS: Final = {
-    "fallback_application_name": "wsconsumer",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-}
-"""What libpq is told where the database's ``OPTIONS`` say nothing else."""
+    from .connecting import Way
 
-
-def check_alias(alias: str) -> None:
-    """Raise ``ImproperlyConfigured`` if this is no alias of a PostgreSQL database."""
-    if alias not in connections.settings:
-        raise ImproperlyConfigured(
-            "WSCONSUMER['GROUPS'] names the postgres backend, whose LOCATION is an alias in "
-            f"DATABASES, got {quote(alias)}. There are {', '.join(map(repr, connections))}."
-        )
-    if connections.create_connection(alias).vendor != "postgresql":
-        raise ImproperlyConfigured(
-            "WSCONSUMER['GROUPS'] names the postgres backend, which needs a PostgreSQL database, "
-            f"but DATABASES[{alias!r}] is {connections.settings[alias]['ENGINE']!r}. Name the "
-            "alias of one in LOCATION, or another BACKEND."
-        )
-
-
-def parameters(alias: str) -> dict[str, str]:
-    """
-    Return what libpq needs to know to connect, as Django has it in its settings now.
-
-    What ``OPTIONS`` say to Django or psycopg, such as ``pool`` or ``isolation_level``, is left out.
-    """
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
-    given = connections.create_connection(alias).get_connection_params()
-    return DEFAULTS | {
-        name: str(value) for name, value in given.items() if name in known and value is not None
-    }
+_CONFIGURE: Final = (
+    "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS ours(name, value)"
+    " JOIN pg_settings USING (name) WHERE context = 'user'"
+)
+"""Older servers lack some parameters, and there may be those where not everybody can set them."""
 
 
 class Link:
-    """A connection in autocommit mode. Get it from ``open()``, and ``close()`` it in any case."""
+    """A session in autocommit mode. Get it from ``open()``, and ``close()`` it in any case."""
 
-    def __init__(self, connection: psycopg.AsyncConnection) -> None:
-        self._connection = connection  # for as long as it is open: psycopg warns otherwise
-        self._pgconn = connection.pgconn
-        self._socket = self._pgconn.socket
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, pgconn: PGconn) -> None:
+        self._pgconn = pgconn
+        self._socket = pgconn.socket
+        self.is_pooled = False
+        """Whether a pooler is in between, which has sessions of its own."""
 
     @classmethod
-    async def open(cls, alias: str) -> Self:
-        """Connect to a database of Django's settings."""
-        return cls(await psycopg.AsyncConnection.connect(make_conninfo(**parameters(alias))))
+    async def open(
+        cls, way: Way, prepare: Callable[[Self, dict[str, str]], Awaitable[None]]
+    ) -> Self:
+        """Connect to the first primary on the way that can be prepared for its use."""
+
+        async def attempt(told: dict[str, str]) -> Self:
+            link = await cls.connect(told)
+            try:
+                await prepare(link, told)
+            except BaseException:
+                link.close()
+                raise
+            return link
+
+        return await way.open(attempt)
+
+    @classmethod
+    async def connect(cls, told: dict[str, str]) -> Self:
+        """Connect to a primary, with what to tell libpq."""
+        link = cls(await connect(told))
+        try:
+            await link._introduce()
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    async def _introduce(self) -> None:
+        """Find out who serves us; a pooler does not show its clients the process that does."""
+        pid, is_standby = await self.execute("SELECT pg_backend_pid(), pg_is_in_recovery()")
+        if is_standby == "t":
+            raise ConnectionError("it is a standby, which takes neither LISTEN nor NOTIFY")
+        self.is_pooled = int(pid) != self._pgconn.backend_pid
 
     def close(self) -> None:
         """Close it at once."""
         self._pgconn.finish()
-
-    @property
-    def pid(self) -> int:
-        """The process in the server, as it introduced itself."""
-        return self._pgconn.backend_pid
 
     def check(self) -> None:
         """Raise ``psycopg.OperationalError`` if the server is known to have ended it."""
@@ -97,18 +84,44 @@ class Link:
         self._pgconn.consume_input()
         self._pgconn.consume_input()
 
-    async def execute(self, sql: str, *arguments: str) -> str | None:
-        """Run one statement; return its first value."""
-        encoded = [argument.encode() for argument in arguments]
-        self._pgconn.send_query_params(sql.encode(), encoded)
+    async def configure(self, settings: Mapping[str, str]) -> None:
+        """
+        Set parameters for this session, as far as the server knows them.
+
+        Not in the packet that opens it: poolers refuse what they don't know there.
+        """
+        await self.execute(_CONFIGURE, array(settings), array(settings.values()))
+
+    async def execute(self, sql: str, *arguments: str) -> list[str]:
+        """Run one statement; return the values of its first row, NULL as an empty text."""
+        self._send(sql, *arguments)
         while self._pgconn.flush():
             await self._read(or_write=True)
-        value = None
+        row: list[str] = []
         while (result := await self._result()) is not None:
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 raise psycopg.OperationalError(result.error_message.decode(errors="replace"))
-            value = result.get_value(0, 0) if result.ntuples else None
-        return None if value is None else value.decode()
+            if result.ntuples:
+                values = (result.get_value(0, column) for column in range(result.nfields))
+                row = [(value or b"").decode() for value in values]
+        return row
+
+    async def beat(self, seconds: float) -> None:
+        """
+        Raise ``TimeoutError`` if the server says nothing for so long after it was asked.
+
+        Whatever comes is a sign of life: there may be a lot before the answer.
+        """
+        self._send("SELECT 1")
+        self._pgconn.flush()
+        while self._pgconn.is_busy():
+            async with answering(seconds):
+                await self._read()
+        while await self._result() is not None:
+            pass
+
+    def _send(self, sql: str, *arguments: str) -> None:
+        self._pgconn.send_query_params(sql.encode(), [argument.encode() for argument in arguments])
 
     async def _result(self) -> PGresult | None:
         while self._pgconn.is_busy():
@@ -129,15 +142,7 @@ class Link:
 
     async def _read(self, *, or_write: bool = False) -> None:
         """Wait until there is something to read (or room to write), and read it."""
-        ready = asyncio.Event()
-        self._loop.add_reader(self._socket, ready.set)
-        if or_write:
-            self._loop.add_writer(self._socket, ready.set)
-        try:
-            await ready.wait()
-        finally:
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
+        await ready(self._socket, to_write=or_write)
         self._pgconn.consume_input()
 
 
@@ -145,3 +150,17 @@ def array(texts: Iterable[str]) -> str:
     """Return an array of texts as PostgreSQL reads it."""
     quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
+
+
+def settings(timeout: float) -> dict[str, str]:
+    """
+    Return the parameters of a session of ours: nobody ends it because it is idle, and what a role
+    or a database limits otherwise, ``timeout`` (in seconds) limits here.
+    """
+    milliseconds = str(max(1, round(timeout * 1000)))
+    return {
+        "idle_session_timeout": "0",
+        "transaction_timeout": "0",
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+    }
