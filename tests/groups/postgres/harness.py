@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
+from tests.engines import Postgres
 from wsconsumer.groups.postgres.backend import PostgresBackend
 from wsconsumer.test.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
-    from tests.engines import Postgres
 
-
-SHORT = {"TIMEOUT": 0.3}
+SHORT = {"TIMEOUT": 1.0}
 SECOND = 5.0
 """Seconds within which all must be over that does not wait for anything."""
 
@@ -32,6 +32,16 @@ class TidyBackend(PostgresBackend):
             super().publish_sync(group, body)
         finally:
             connections["pg"].close()
+
+
+class Standby(Postgres):
+    """A PostgreSQL cluster that waits for changes of another one, which never come."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.stop()
+        (directory / "standby.signal").touch()
+        self.start()
 
 
 class Log(logging.Handler):

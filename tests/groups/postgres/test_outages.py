@@ -96,7 +96,7 @@ async def test_postgres_hangs(postgres: Postgres, log: Log) -> None:
             failures = await asyncio.gather(*publishes, return_exceptions=True)
             assert time.monotonic() - start < SECOND
             assert all(isinstance(failure, BackendError) for failure in failures)
-            await log.until("is away: TimeoutError: no answer within 0.3 seconds")
+            await log.until("is away: TimeoutError: no answer within 1.0 seconds")
         finally:
             await asyncio.to_thread(postgres.resume)
         await log.until("is back")

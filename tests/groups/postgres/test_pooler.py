@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -18,6 +19,9 @@ from tests.groups.postgres.harness import (
 )
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.postgres import aliases
+from wsconsumer.groups.postgres.connecting import attempts
+from wsconsumer.groups.postgres.link import Link
+from wsconsumer.groups.postgres.pooler import PROBE, check_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +57,18 @@ async def test_a_pool_of_transactions(
         assert log.count("leads to PostgreSQL itself, or to a pool of sessions")
         with pytest.raises(BackendError, match="a pooler of transactions is in between"):
             await one.backend.publish("g", b"lost")
+
+
+async def test_others_ask_at_the_same_time(postgres: Postgres) -> None:
+    """What came for them is no answer for us."""
+    (told,) = attempts("pg")
+    link = await Link.connect(told)
+    try:
+        await link.execute(f'LISTEN "{PROBE}"')
+        await asyncio.to_thread(postgres.query, "SELECT pg_notify(%s, 'of others')", PROBE)
+        await check_session(link, told, 10)
+    finally:
+        link.close()
 
 
 @quick
@@ -128,7 +144,8 @@ async def test_autocommit_off_through_the_pooler(default: dict[str, Any]) -> Non
             assert one.of("g") == [b"end"]
 
 
-async def test_a_transaction_on_the_alias_that_listens(default: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("default")
+async def test_a_transaction_on_the_alias_that_listens() -> None:
     """It is taken before any other."""
     async with listening("g") as one:
 
@@ -141,6 +158,20 @@ async def test_a_transaction_on_the_alias_that_listens(default: dict[str, Any]) 
         await in_thread(work)
         await one.until("g", b"end")
         assert one.of("g") == [b"end"]
+
+
+async def test_a_transaction_on_a_default_database_that_is_another(postgres: Postgres) -> None:
+    """It is asked once, and not taken."""
+    with alias_of("default", postgres.settings | {"NAME": "template1"}):
+        async with listening("g") as one:
+
+            def work() -> None:
+                with transaction.atomic():
+                    one.backend.publish_sync("g", b"end")
+                    transaction.set_rollback(True)
+
+            await in_thread(work)
+            await one.until("g", b"end")
 
 
 @pytest.mark.parametrize("other", ["database", "engine"])

@@ -188,7 +188,8 @@ async def connect(told: dict[str, str]) -> PGconn:
         ):
             if status == pq.PollingStatus.FAILED:
                 raise psycopg.OperationalError(pgconn.get_error_message())
-            await ready(pgconn.socket, to_write=status == pq.PollingStatus.WRITING)
+            writes = status == pq.PollingStatus.WRITING
+            await ready(pgconn.socket, to_read=not writes, to_write=writes)
     except BaseException:
         # Not while a thread is still at work with it.
         polled.add_done_callback(lambda _: pgconn.finish())
