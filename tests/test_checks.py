@@ -173,19 +173,20 @@ def test_groups_that_can_not_work() -> None:
         assert "names the backend 'no.such.Backend'" in found()["wsconsumer.E006"]
 
 
-@override_settings(WSCONSUMER={"THREAD_CONTEXT": "tests.no_such.context"})
-def test_a_thread_context_that_is_not_there() -> None:
-    """E007: THREAD_CONTEXT names what can't be imported."""
-    assert list(found()) == ["wsconsumer.E007"]
-    assert (
-        "'tests.no_such.context' can't be imported: No module named" in found()["wsconsumer.E007"]
-    )
+@pytest.mark.parametrize("setting", ["CLIENT_ADDRESS", "THREAD_CONTEXT"])
+def test_a_function_that_is_not_there(setting: str) -> None:
+    """E007: a setting names what can't be imported."""
+    with override_settings(WSCONSUMER={setting: "tests.no_such.function"}):
+        assert list(found()) == ["wsconsumer.E007"]
+        text = f"WSCONSUMER[{setting!r}] = 'tests.no_such.function' can't be imported: No module"
+        assert text in found()["wsconsumer.E007"]
 
 
-@override_settings(WSCONSUMER={"THREAD_CONTEXT": "contextlib.nullcontext"})
-def test_a_thread_context_that_is_there() -> None:
+@pytest.mark.parametrize("setting", ["CLIENT_ADDRESS", "THREAD_CONTEXT"])
+def test_a_function_that_is_there(setting: str) -> None:
     """A name that can be imported is good."""
-    assert found() == {}
+    with override_settings(WSCONSUMER={setting: "contextlib.nullcontext"}):
+        assert found() == {}
 
 
 @pytest.mark.parametrize("number", ["", "1", "2", "auto"])

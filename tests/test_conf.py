@@ -15,6 +15,7 @@ def test_defaults() -> None:
     """Without WSCONSUMER every setting has its default."""
     assert {name: conf.get(name) for name in conf.SETTINGS} == {
         "ALLOWED_ORIGINS": (),
+        "CLIENT_ADDRESS": None,
         "GROUPS": {},
         "HANDSHAKE_THREADS": 4,
         "MAX_GROUPS": 100,
@@ -38,7 +39,7 @@ MISTAKES = [
     (["THREADS"], "wsconsumer.E001", "WSCONSUMER must be a dict, got ['THREADS']."),
     ({"THREAD": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
     ({"threads": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
-    ({"COLOUR": 1}, "wsconsumer.E002", "There are ALLOWED_ORIGINS, GROUPS, HANDSHAKE_THREADS, "),
+    ({"COLOUR": 1}, "wsconsumer.E002", "There are ALLOWED_ORIGINS, CLIENT_ADDRESS, "),
     ({"THREADS": 0}, "wsconsumer.E003", "must be an int of at least 1, got 0. The default is 8."),
     ({"THREADS": True}, "wsconsumer.E003", "must be an int of at least 1, got True."),
     ({"THREADS": "8"}, "wsconsumer.E003", "must be an int of at least 1, got '8'."),
@@ -49,6 +50,7 @@ MISTAKES = [
     ({"GROUPS": {"BACKEN": "x"}}, "wsconsumer.E003", "must be a dict with BACKEND"),
     ({"GROUPS": {"BACKEND": 1}}, "wsconsumer.E003", "must be a dict with BACKEND"),
     ({"HANDSHAKE_THREADS": 0}, "wsconsumer.E003", "must be an int of at least 1, got 0."),
+    ({"CLIENT_ADDRESS": ""}, "wsconsumer.E003", "must be None or the dotted path of a function"),
     ({"THREAD_CONTEXT": len}, "wsconsumer.E003", "must be None or the dotted path of a function"),
     ({"URLCONF": ""}, "wsconsumer.E003", "must be None or the dotted path of a URLconf module"),
     ({"URLCONF": []}, "wsconsumer.E003", "must be None or the dotted path of a URLconf module"),

@@ -63,6 +63,7 @@ HOUSE = [
     "groups.names",
     "groups.envelope",
     "groups.base",
+    "addresses",
     "verdicts",
     "reporting",
     "sessions",

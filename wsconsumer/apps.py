@@ -21,7 +21,7 @@ class WsconsumerConfig(AppConfig):
         registry.register(checks.check_processes, "wsconsumer")
         registry.register(checks.check_pools, "wsconsumer")
         registry.register(checks.check_csrf_trusted_origins, "wsconsumer")
-        registry.register(checks.check_thread_context, "wsconsumer")
+        registry.register(checks.check_functions, "wsconsumer")
         registry.register(
             checks.check_allowed_origins, "wsconsumer", registry.Tags.security, deploy=True
         )

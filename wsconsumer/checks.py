@@ -202,21 +202,31 @@ def _pools() -> Iterator[tuple[str, int]]:
             yield alias, sizes.get("max_size") or smallest
 
 
-def check_thread_context(**_: Any) -> list[CheckMessage]:
-    """E007: what ``THREAD_CONTEXT`` names can't be imported."""
-    if not _settings_are_good() or (name := conf.get("THREAD_CONTEXT")) is None:
-        return []
-    try:
-        import_string(name)
-    except ImportError as error:
-        return [
-            Error(
-                f"WSCONSUMER['THREAD_CONTEXT'] = {name!r} can't be imported: {error}.",
-                "Name a function that takes the request and returns a context manager.",
+FUNCTIONS: Final = {
+    "CLIENT_ADDRESS": "Name a function that takes the request and returns the client's address.",
+    "THREAD_CONTEXT": "Name a function that takes the request and returns a context manager.",
+}
+"""Settings that are the dotted path of a function, and what to name there."""
+
+
+def check_functions(**_: Any) -> list[CheckMessage]:
+    """E007: what a setting names can't be imported."""
+    return list(_missing_functions()) if _settings_are_good() else []
+
+
+def _missing_functions() -> Iterator[CheckMessage]:
+    for setting, hint in FUNCTIONS.items():
+        name = conf.get(setting)
+        if name is None:
+            continue
+        try:
+            import_string(name)
+        except ImportError as error:
+            yield Error(
+                f"WSCONSUMER[{setting!r}] = {name!r} can't be imported: {error}.",
+                hint,
                 id="wsconsumer.E007",
             )
-        ]
-    return []
 
 
 def _evidence_of_processes() -> Iterator[str]:

@@ -72,6 +72,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "ALLOWED_ORIGINS": Setting(
         (), _is_origins, 'a list of origins with their scheme, such as "https://example.com"'
     ),
+    "CLIENT_ADDRESS": Setting(
+        None, _is_path, "None or the dotted path of a function that returns an address"
+    ),
     "GROUPS": Setting(
         {},
         _is_groups,
