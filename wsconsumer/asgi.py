@@ -39,6 +39,7 @@ class ProjectApplication(WebsocketDispatcher):
         """Serve HTTP with Django, and answer the lifespan."""
         match scope["type"]:
             case "http":
+                self.notice_lost_upgrade(scope)
                 coroutine: Coroutine[Any, Any, None] = self._http(scope, receive, send)
                 return coroutine
             case "lifespan":

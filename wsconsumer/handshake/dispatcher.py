@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..connection.connection import Connection
 from ..escaping import escape, quote
-from ..log_thread import enable_loggers, log
+from ..log_thread import enable_loggers, log, log_thread
 from ..per_thread import adapt_handlers, enter_websocket, leave_websocket
 from ..servers import adapt, current_task
 from ..serving import note_serving
 from ..threads import pin, unpin
+from . import lost_upgrade
 from .handler import Denial, Handshake
 from .request import WebsocketRequest
 from .running import running_websockets
@@ -40,6 +42,7 @@ class WebsocketDispatcher:
         enable_loggers()
         adapt_handlers()
         self._handshake = Handshake(urlconf)
+        lost_upgrade.throttle.reset()
         note_serving()
 
     # The only coroutine of the handshake that goes on while a websocket is open: each level costs
@@ -77,6 +80,18 @@ class WebsocketDispatcher:
             f"{type(self).__name__} serves websocket connections, got {quote(scope['type'])}. "
             "Route by scope['type'], as wsconsumer.asgi.get_asgi_application() does."
         )
+
+    def notice_lost_upgrade(self, scope: Scope) -> None:
+        """Warn when an HTTP request for a consumer's path is a websocket handshake, or was one."""
+        if lost_upgrade.throttle.is_open and (meta := lost_upgrade.headers_of(scope)) is not None:
+            # In a thread, since to find the path is the project's code, and whoever answers it.
+            warn = partial(self._warn_of_lost_upgrade, scope, meta)
+            log_thread().submit(warn, from_stranger=True)
+
+    def _warn_of_lost_upgrade(self, scope: Scope, meta: dict[str, str]) -> None:
+        problem = lost_upgrade.explain(meta)
+        if problem is not None and self._handshake.serves(scope):
+            lost_upgrade.warn(scope["path"], problem)
 
     async def _answer(self, scope: Scope) -> Upgrade | Denial:
         try:

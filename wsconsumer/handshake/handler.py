@@ -40,7 +40,8 @@ from ..log_thread import log
 from ..sessions import make_snapshot
 from ..threads import are_handshakes_full, in_handshake_thread
 from ..verdicts import is_bad_request, log_bad_request
-from . import origin
+from . import advice, origin
+from .request import WebsocketRequest
 from .response import UpgradeResponse
 from .views import ConsumerView, websocket_application
 
@@ -50,8 +51,7 @@ if TYPE_CHECKING:
 
     from django.http.response import HttpResponseBase
 
-    from ..protocol import Header
-    from .request import WebsocketRequest
+    from ..protocol import Header, Scope
     from .response import UpgradedApplication
 
 logger = logging.getLogger("wsconsumer.handshake")
@@ -111,6 +111,9 @@ class Handshake(BaseHandler):
             if isinstance(response, UpgradeResponse):
                 _protect_session(request, response.application)
                 return Upgrade(response.application, _cookies(response), request)
+            problem = advice.explain_redirect(request, response)
+            if problem is not None:
+                _log_refusal(request, response.status_code, problem)
             return _denial(response)
         finally:
             response.close()
@@ -147,6 +150,15 @@ class Handshake(BaseHandler):
             raise Resolver404({"path": request.path_info})
         request.resolver_match = match
         return match
+
+    def serves(self, scope: Scope) -> bool:
+        """Return whether there are websockets at a path, as far as no middleware decides that."""
+        request = WebsocketRequest({"path": scope["path"], "root_path": scope.get("root_path")})
+        try:
+            self.resolve_request(request)
+        except Resolver404:
+            return False
+        return True
 
     def _get_resolver(self, request: HttpRequest) -> URLResolver:
         urlconf = getattr(request, "urlconf", None)
@@ -244,7 +256,7 @@ def check_host(request: WebsocketRequest) -> Denial | None:
         request.get_host()
     except DisallowedHost as error:
         counters["host_refused"] += 1
-        return _refuse(request, 400, escape(error))
+        return _refuse(request, 400, advice.explain_host(request, error))
     return None
 
 
@@ -268,6 +280,11 @@ def check_load(request: WebsocketRequest) -> Denial | None:
 
 
 def _refuse(request: WebsocketRequest, status: int, reason: str) -> Denial:
+    _log_refusal(request, status, reason)
+    return Denial(status)
+
+
+def _log_refusal(request: WebsocketRequest, status: int, reason: str) -> None:
     log(
         logger,
         logging.WARNING,
@@ -278,4 +295,3 @@ def _refuse(request: WebsocketRequest, status: int, reason: str) -> Denial:
         extra={"request": request, "status_code": status},
         from_stranger=True,
     )
-    return Denial(status)

@@ -16,10 +16,9 @@ from django.conf import settings
 from .. import conf
 from ..escaping import escape
 from ..origins import DEFAULT_PORTS, Origin, Pattern
+from .advice import explain_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .request import WebsocketRequest
 
 
@@ -38,12 +37,12 @@ def find_problem(request: WebsocketRequest) -> str | None:
     origin = Origin.parse(values[0].decode("latin-1"))
     if origin is None:
         return f"the Origin '{escape(values[0])}' is not scheme://host:port"
-    if _is_own(request, origin) or _is_trusted(origin):
+    if _is_own(request, origin):
         return None
-    return (
-        f"the Origin '{escape(values[0])}' is neither this host, '{escape(request.get_host())}', "
-        'nor in CSRF_TRUSTED_ORIGINS or WSCONSUMER["ALLOWED_ORIGINS"]'
-    )
+    trusted = _trusted()
+    if any(pattern.matches(origin) for pattern in trusted):
+        return None
+    return explain_origin(request, origin, trusted)
 
 
 def _is_own(request: WebsocketRequest, origin: Origin) -> bool:
@@ -58,16 +57,13 @@ def _is_own(request: WebsocketRequest, origin: Origin) -> bool:
     return Origin.parse(f"{origin.scheme}://{request.get_host()}") == origin
 
 
-def _is_trusted(origin: Origin) -> bool:
-    if any(Pattern.parse(entry).matches(origin) for entry in conf.get("ALLOWED_ORIGINS")):
-        return True
-    return any(pattern.matches(origin) for pattern in _trusted_for_csrf())
-
-
-def _trusted_for_csrf() -> Iterator[Pattern]:
+def _trusted() -> list[Pattern]:
+    """Return whom the settings trust besides the own host."""
+    patterns = [Pattern.parse(entry) for entry in conf.get("ALLOWED_ORIGINS")]
     for entry in settings.CSRF_TRUSTED_ORIGINS:
         # What is of no use here may be of use to Django; a check warns of it.
         with suppress(ValueError):
             pattern = Pattern.parse(entry)
             if pattern.is_trusted_for_csrf:
-                yield pattern
+                patterns.append(pattern)
+    return patterns

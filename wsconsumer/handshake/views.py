@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.handlers.asgi import ASGIRequest
 
 from ..escaping import quote
 from ..hooks import check_initkwargs
@@ -58,7 +57,7 @@ def asgi_view(application: Application) -> View:
 
     def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not isinstance(request, WebsocketRequest):
-            return UpgradeRequired(upgrade_header=isinstance(request, ASGIRequest))
+            return UpgradeRequired(request)
         more = {"cookies": request.COOKIES, "url_route": {"args": args, "kwargs": kwargs}}
         for name in ("user", "session"):
             if hasattr(request, name):
@@ -117,7 +116,7 @@ class ConsumerView:
 
         def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not isinstance(request, WebsocketRequest):
-                return UpgradeRequired(upgrade_header=isinstance(request, ASGIRequest))
+                return UpgradeRequired(request)
             return UpgradeResponse(make_consumer(cls, initkwargs, request, args, kwargs))
 
         view.__doc__ = cls.__doc__
