@@ -14,9 +14,11 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 FOLDERS: Final = {
     "tests/attacks": "servers",
+    "tests/browsers": "servers",
     "tests/kit/test_other_runners": "processes",
     "tests/kit/test_runners": "processes",
     "tests/processes": "processes",
+    "tests/proxies": "servers",
     "tests/scripts": "processes",
     "tests/servers": "servers",
     "tests/test_docs.py": "docs",

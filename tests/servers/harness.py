@@ -184,6 +184,17 @@ class Journal:
             missing = {key: names for key, names in stories.items() if event not in names}
             raise NothingHappened(f"no {event!r} within {PATIENCE} s, only {missing}")
 
+    async def wait_for_times(self, key: str, event: str, times: int) -> None:
+        """Wait until a key has had an event so many times."""
+
+        def happened(events: list[Event]) -> bool:
+            return [(e["key"], e["event"]) for e in events].count((key, event)) >= times
+
+        if not await asyncio.to_thread(self._events.wait, happened, PATIENCE):
+            raise NothingHappened(
+                f"no {event!r} of {key} {times} times, only {self.story(key).names}"
+            )
+
     async def count(self, key: str, event: str) -> int:
         """Wait until the connection has the event no more, and return how often it had it."""
         count = 0
@@ -306,13 +317,15 @@ def running(
     application: str = APPLICATION,
     *,
     command: Sequence[str] = (),
+    options: Sequence[str] = (),
     **environment: str,
 ) -> Iterator[Server]:
     """Start a server in a folder, wait until it answers, and stop it in the end.
 
-    `command` takes the place of the server's own in `COMMANDS`.
+    `command` takes the place of the server's own in `COMMANDS`; `options` are more of either.
     """
-    server = _start(name, folder, [*(command or COMMANDS[name]), application], environment)
+    words = [*(command or COMMANDS[name]), *options, application]
+    server = _start(name, folder, words, environment)
     try:
         _wait_until_ready(server)
         yield server
@@ -323,7 +336,7 @@ def running(
 
 
 def _start(name: str, folder: Path, command: list[str], environment: dict[str, str]) -> Server:
-    port = _free_port()
+    port = free_port()
     journal = Journal(folder / "journal")
     process = subprocess.Popen(
         [sys.executable, "-m", *(part.format(port=port) for part in command)],
@@ -349,7 +362,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port nobody has, below those that the system gives to clients.
 
     One of theirs might be taken by a connection of our own before the server binds it.

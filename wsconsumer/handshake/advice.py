@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 KEEP_THE_HOST: Final = (
     "let the proxy pass on the Host that it got (nginx: proxy_set_header Host $http_host)"
 )
+ELSE_TRUST: Final = "; if it is another that you trust, name it in WSCONSUMER['ALLOWED_ORIGINS']"
 OR_TRUST_THE_PROXY: Final = ", or set USE_X_FORWARDED_HOST if the proxy always sets that header"
 
 
@@ -47,7 +48,7 @@ def explain_origin(request: WebsocketRequest, origin: Origin, trusted: Iterable[
         if _is_internal(host) and not _is_internal(origin.host):
             return (
                 f"{subject} has another host than the Host header, '{escape(host)}'. If it is this "
-                f"site, {KEEP_THE_HOST}"
+                f"site, {KEEP_THE_HOST}{ELSE_TRUST}"
             )
     for pattern in trusted:
         if pattern._replace(scheme=ANY, port=ANY).matches(origin):
@@ -66,7 +67,7 @@ def _explain_scheme_or_port(request: WebsocketRequest, origin: Origin) -> str:
     if port := split_domain_port(request.get_host())[1]:
         return (
             f"but another port than the Host header, which has {port}. If it is this site, "
-            f"{KEEP_THE_HOST}; else name it in WSCONSUMER['ALLOWED_ORIGINS']"
+            f"{KEEP_THE_HOST}{ELSE_TRUST}"
         )
     return f"but a port, which the Host header lacks: {KEEP_THE_HOST}, and not $host"
 

@@ -8,13 +8,11 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from selenium import webdriver
 
-from tests.programs import require
+from tests.chromium import chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,29 +79,6 @@ def serve(directory: Path) -> Iterator[Site]:
         yield site
     finally:
         site.stop()
-
-
-@contextmanager
-def chromium() -> Iterator[Chrome]:
-    """Start headless Chromium, from what is installed: nothing is downloaded."""
-    binary = require("chromium", "chromium chromium-driver", "google-chrome")
-    chromedriver = require("chromedriver", "chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # Chromium leaves folders where temporary files go; this one is removed with all of them.
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        service = webdriver.ChromeService(chromedriver, env={**os.environ, "TMPDIR": folder})
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("SE_OFFLINE", "true")
-            environment.setenv("NO_PROXY", "127.0.0.1,localhost")
-            chrome = webdriver.Chrome(options, service)
-        try:
-            yield chrome
-        finally:
-            chrome.quit()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from tests.exceptions import ERRORS
 from tests.servers.project.journal import note
 from wsconsumer import WebsocketConsumer
+from wsconsumer.addresses import client_address
 
 
 class Observed(WebsocketConsumer):
@@ -45,6 +46,20 @@ class Observed(WebsocketConsumer):
 class Echo(Observed):
     async def receive(self, data: str | bytes) -> None:
         await self.send(data)
+
+
+class Tells(Observed):
+    """Say where the handshake came from, as a proxy in between has it."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        facts = {
+            "address": client_address(self.request),
+            "host": self.request.get_host(),
+            "is_secure": self.request.is_secure(),
+            "cookies": self.request.COOKIES,
+        }
+        await self.send(json.dumps(facts))
 
 
 class Describe(Observed):
@@ -356,3 +371,8 @@ class Member(Observed):
 def plain_view(request: HttpRequest, key: str) -> HttpResponse:
     note(key, "view ran")
     return HttpResponse("plain")
+
+
+def page(request: HttpRequest, key: str) -> HttpResponse:
+    """A page with the script in the environment, which finds the key in the page's URL."""
+    return HttpResponse(f"<script type=module>{os.environ['SCRIPT']}</script>")

@@ -8,7 +8,7 @@ import django
 from tests.origins import ORIGIN_SETTINGS
 
 SECRET_KEY = "not a secret: this project only ever runs inside the test suite"
-ALLOWED_HOSTS = ["127.0.0.1", "example.com", ".example.org"]
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "example.com", ".example.org"]
 CSRF_TRUSTED_ORIGINS = ORIGIN_SETTINGS["CSRF_TRUSTED_ORIGINS"]
 WSCONSUMER = {**ORIGIN_SETTINGS["WSCONSUMER"], "GROUPS": json.loads(os.environ.get("GROUPS", "{}"))}
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -6,6 +6,7 @@ from tests.servers.project import consumers, fanout
 
 urlpatterns = [
     path("ws/echo/<key>/", consumers.Echo.as_view()),
+    path("ws/tells/<key>/", consumers.Tells.as_view()),
     path("ws/describe/<key>/", consumers.Describe.as_view()),
     path("ws/empty/<key>/", consumers.EmptyFrames.as_view()),
     path("ws/subprotocol/<key>/", consumers.ChoosesSubprotocol.as_view()),
@@ -39,5 +40,6 @@ urlpatterns = [
     path("ws/fanout/hears/<group>/<key>/", fanout.Hears.as_view()),
     path("ws/fanout/answers/<group>/<key>/", fanout.Answers.as_view()),
     path("publish/<group>/<int:count>/<int:size>/", fanout.publish),
+    path("page/<key>/", consumers.page),
     path("plain/<key>/", consumers.plain_view),
 ]

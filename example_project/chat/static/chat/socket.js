@@ -11,7 +11,15 @@ export class Socket {
     this.state = section.querySelector("[data-part=state]");
     this.receive = receive;
     this.failures = 0;
+    this.hasLeft = false;
     this.connect();
+    // The browser may keep a page that the visitor has left; the others must not see them as present.
+    addEventListener("pagehide", () => this.leave());
+  }
+
+  leave() {
+    this.hasLeft = true;
+    this.socket.close();
   }
 
   connect() {
@@ -31,6 +39,7 @@ export class Socket {
   }
 
   closed({ code }) {
+    if (this.hasLeft) return; // the page is loaded again when it is shown again
     if (this.openedAt === null) leaveIfNotWelcome();
     else if (Date.now() - this.openedAt > STABLE_AFTER) this.failures = 0;
     if (isFinal(code)) {

@@ -110,9 +110,13 @@ function readable(data) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
 }
 
-for (const card of document.querySelectorAll("[data-socket]")) {
-  new SocketCard(card);
-}
+const cards = [...document.querySelectorAll("[data-socket]")].map((card) => new SocketCard(card));
+
+// The browser may keep a page that the visitor has left. What it would keep open is closed, so that
+// the server knows.
+addEventListener("pagehide", () => {
+  for (const card of cards) card.socket.close();
+});
 
 // A page that the browser kept may show another user than the one who is logged in by now.
 addEventListener("pageshow", (event) => {
