@@ -21,6 +21,7 @@ COUNTERS: Final = {
     "body_refused": "bodies from the engine behind the groups that were no broadcasts",
     "broadcast_failed": "broadcasts after a commit that the engine did not take",
     "log_dropped": "log records that were not emitted, since too many waited",
+    "subscription_refused": "channels that the engine behind the groups did not let us listen to",
     "engine_lost": "times that the engine behind the groups went away",
 }
 """Each counter and what it counts."""

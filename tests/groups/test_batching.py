@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from wsconsumer.groups.batching import Batcher, answering, not_accepted
+from wsconsumer.groups.batching import Batcher, Pipeline, Waiting, answering, not_accepted
 from wsconsumer.groups.options import SECONDS, check_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from wsconsumer.groups.batching import Waiting
 
 
 class Engine:
@@ -120,6 +118,26 @@ async def test_the_end() -> None:
         "the backend was closed",
         "the backend is closed",
     ]
+
+
+async def test_a_pipeline_does_not_wait_for_answers() -> None:
+    """The next batch is sent before the last is answered; what gathers meanwhile goes together."""
+    sent: list[list[str]] = []
+    flying: list[Waiting[str]] = []
+
+    async def send(batch: Sequence[Waiting[str]]) -> None:
+        sent.append([waiting.item for waiting in batch])
+        flying.extend(batch)
+        if len(flying) == 4:
+            for waiting in flying:
+                waiting.succeed("taken")
+
+    pipeline = Pipeline(send, max_bytes=100, timeout=5)
+    tasks = [asyncio.create_task(pipeline.publish("a", 1))]
+    await turns()
+    tasks += [asyncio.create_task(pipeline.publish(item, 1)) for item in ("b", "c", "d")]
+    assert await results(tasks) == [None] * 4
+    assert sent == [["a"], ["b", "c", "d"]]
 
 
 async def test_a_limit_without_seconds() -> None:

@@ -2,8 +2,10 @@
 Publishing from an event loop to an engine: in order, many at once, and bounded in time.
 
 What is published while a batch is on its way goes together in the next one, so a busy process needs
-one round trip for many broadcasts. Nobody waits longer than the timeout, counted from when it was
-published; if a batch fails, so does everything that waits, which would only wait for the same.
+one round trip for many broadcasts. A ``Batcher`` waits for the answer to a batch before it sends
+the next; a ``Pipeline`` does not when the engine is far. Nobody waits longer than the timeout,
+counted from when it was published; if a batch can't be sent, everything that waits fails as well,
+since it would only wait for the same.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import asyncio
 from collections import deque
 from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from ..escaping import quote
 from ..exceptions import BackendError
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+GATHER: Final = 0.001
+"""
+Seconds that a pipeline waits for an answer before it sends the next batch. An engine nearby answers
+within this, and what gathers meanwhile goes in one batch, which is cheaper than many.
+"""
+
 
 class Waiting(NamedTuple, Generic[T]):
     """Something that waits to be published, and a future for when the engine has taken it."""
@@ -31,12 +39,12 @@ class Waiting(NamedTuple, Generic[T]):
     item: T
     size: int
     deadline: float
-    done: asyncio.Future[None]
+    done: asyncio.Future[Any]
 
-    def succeed(self) -> None:
+    def succeed(self, answer: Any = None) -> None:
         """The engine has taken it."""
         if not self.done.done():  # its publisher may have been cancelled
-            self.done.set_result(None)
+            self.done.set_result(answer)
 
     def fail(self, error: Exception) -> None:
         """The engine has not taken it."""
@@ -92,14 +100,18 @@ class Batcher(Generic[T]):
             while batch := self._next_batch():
                 async with answering_until(batch[0].deadline):
                     await self._send(batch)
-                for waiting in batch:
-                    waiting.succeed()
+                await self._sent(batch)
         except Exception as error:  # noqa: BLE001  # whatever it is, the publishers are told
             reason = error
         finally:
             for waiting in (*batch, *self._waiting):
                 waiting.fail(reason)
             self._waiting.clear()
+
+    async def _sent(self, batch: Sequence[Waiting[T]]) -> None:
+        """Go on after a batch that was sent."""
+        for waiting in batch:
+            waiting.succeed()
 
     def _next_batch(self) -> list[Waiting[T]]:
         batch: list[Waiting[T]] = []
@@ -110,6 +122,18 @@ class Batcher(Generic[T]):
                 batch.append(waiting)
                 size += waiting.size
         return batch
+
+
+class Pipeline(Batcher[T]):
+    """
+    Sends the next batch before the last is answered, if that takes long.
+
+    Here ``send`` returns when a batch was written. Whoever reads the answers settles each item, by
+    its deadline at the latest.
+    """
+
+    async def _sent(self, batch: Sequence[Waiting[T]]) -> None:
+        await asyncio.wait({batch[-1].done}, timeout=GATHER)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from tests.engines import Redis, RedisCluster, RedisTLS, Sentinel
 from tests.groups.redis.harness import Said
-from wsconsumer.groups.redis.location import forget_sync_clients
+from wsconsumer.groups.redis.threads import forget_publishers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,4 +78,4 @@ def said() -> Iterator[Said]:
 def _no_clients() -> Iterator[None]:
     """Leave no connection of a thread behind."""
     yield
-    forget_sync_clients()
+    forget_publishers()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Self
+import re
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from wsconsumer.groups.redis.backend import RedisBackend
 from wsconsumer.test.listener import Listener
@@ -38,10 +39,12 @@ class Tunnel:
     """Carries bytes between clients and a port, or swallows them."""
 
     def __init__(self, port: int) -> None:
-        self._to = port
+        self.to = port
+        """Where new connections lead."""
         self._writers: list[asyncio.StreamWriter] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._swallowed: set[asyncio.StreamWriter] = set()
+        self._more = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
@@ -55,13 +58,21 @@ class Tunnel:
         await asyncio.gather(*self._tasks)
         await asyncio.gather(*(writer.wait_closed() for writer in self._writers))
 
-    def swallow(self) -> None:
-        """From now on carry nothing more on the connections that there are."""
-        self._swallowed.update(self._writers)
+    def swallow(self, first: int = 0) -> None:
+        """From now on carry nothing more on the connections that there are, from this number on."""
+        self._swallowed.update(self._writers[2 * first :])
+
+    async def until_connections(self, number: int) -> None:
+        """Wait until so many connections were made."""
+        async with asyncio.timeout(10):
+            while len(self._writers) < 2 * number:
+                self._more.clear()
+                await self._more.wait()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        there, back = await asyncio.open_connection("127.0.0.1", self.to)
         self._writers += [writer, back]
+        self._more.set()
         self._tasks += [
             asyncio.create_task(self._carry(reader, back)),
             asyncio.create_task(self._carry(there, writer)),
@@ -72,6 +83,65 @@ class Tunnel:
             if writer not in self._swallowed:
                 writer.write(data)
         writer.close()
+
+
+class Fake:
+    """Speaks as much of Redis' protocol as is needed to answer what ``answers`` has."""
+
+    answers: ClassVar = {
+        b"HELLO": b"*2\r\n+role\r\n+master\r\n",
+        b"PING": b"+PONG\r\n",
+        b"PUBLISH": b":1\r\n",
+    }
+
+    def __init__(self, **answers: bytes) -> None:
+        self.answers = self.answers | {word.encode(): reply for word, reply in answers.items()}
+        self.came: list[bytes] = []
+        self.is_answering = asyncio.Event()
+        self.is_answering.set()
+        self._more = asyncio.Event()
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def until(self, word: bytes, times: int = 1) -> None:
+        """Wait until a command has come so many times."""
+        async with asyncio.timeout(10):
+            while self.came.count(word) < times:
+                self._more.clear()
+                await self._more.wait()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.append(task)
+        answering = None
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                words = re.findall(rb"\*\d+\r\n\$\d+\r\n(\w+)", data)
+                self.came += words
+                self._more.set()
+                replies = b"".join(self.answers.get(word, b"+OK\r\n") for word in words)
+                answering = asyncio.create_task(self._answer(writer, replies, answering))
+                self._tasks.append(answering)
+        writer.close()
+
+    async def _answer(
+        self, writer: asyncio.StreamWriter, replies: bytes, earlier: asyncio.Task[Any] | None
+    ) -> None:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        await self.is_answering.wait()
+        writer.write(replies)
 
 
 @asynccontextmanager

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.engines import until
 from tests.groups.redis.harness import Said, listening
+from wsconsumer.counters import counters
 from wsconsumer.exceptions import BackendError
+from wsconsumer.groups.redis import node as redis_node
 from wsconsumer.groups.redis.backend import RedisBackend
 from wsconsumer.test import BackendContract
 
@@ -78,7 +81,15 @@ class TestTLS(BackendContract):
 
 def broadcast_commands(server: Redis) -> dict[str, int]:
     """Return how often the commands were called that are not for looking after connections."""
-    others = {"ping", "info", "config|resetstat", "client|setinfo", "client|setname", "select"}
+    others = {
+        "ping",
+        "hello",
+        "info",
+        "config|resetstat",
+        "client|setinfo",
+        "client|setname",
+        "select",
+    }
     calls = server.calls()
     return {name: number for name, number in calls.items() if name not in others}
 
@@ -191,11 +202,66 @@ async def test_a_user_of_an_acl(server: Redis) -> None:
             await asyncio.to_thread(other.publish_sync, "g", b"body")
 
 
-async def test_a_channel_that_the_user_may_not_use(server: Redis, said: Said) -> None:
-    """A prefix that the user has no right to is an outage, with Redis' own words."""
-    server.command("ACL", "SETUSER", "few", "reset", "on", ">pw", "&few:*", "+@all")
-    async with listening(f"redis://few:pw@127.0.0.1:{server.port}") as one:
-        with pytest.raises(BackendError, match=r"'contract:g': NoPermissionError"):
-            await one.backend.publish("g", b"body")
-        await one.backend.subscribe(["g"])
+@pytest.mark.parametrize("groups", [["private.b"], ["public.b", "private.b", "private.c"]], ids=len)
+async def test_a_channel_that_the_user_may_not_use(
+    own: Redis, said: Said, groups: list[str]
+) -> None:
+    """It is refused alone, whoever was asked for with it; the log says so once."""
+    own.command(
+        "ACL", "SETUSER", "few", "reset", "on", ">pw", "&contract:public.*", "+@all",
+    )  # fmt: skip
+    refused = [group for group in groups if group.startswith("private")]
+    async with listening(f"redis://few:pw@127.0.0.1:{own.port}", "public.a") as one:
+        with pytest.raises(BackendError, match=r"'contract:private.b': NoPermissionError"):
+            await one.backend.publish("private.b", b"body")
+        await one.backend.subscribe(groups)
+        for group in {"public.a", *groups} - {*refused}:
+            await one.backend.publish(group, b"body")
+            await one.until(group, b"body")
+        assert counters["subscription_refused"] == len(refused)
+        own.command("CLIENT", "KILL", "TYPE", "pubsub")
+        await said.until("is back")
+        await one.backend.publish("public.a", b"after")
+        await one.until("public.a", b"after")
+        await one.backend.unsubscribe(groups)
+    first, *rest = said.lines
+    assert f"refused to SUBSCRIBE {len(refused)} channels, such as 'contract:private.b'" in first
+    assert [line.split()[4] for line in rest] == ["away:", "back"]
+    assert counters["subscription_refused"] == len(refused)
+
+
+async def test_a_right_that_comes_later(
+    own: Redis, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A channel that was refused is asked for with each beat, and works once it is allowed."""
+    monkeypatch.setattr(redis_node, "PING_EVERY", 0.02)
+    own.command("ACL", "SETUSER", "late", "reset", "on", ">pw", "&contract:a", "+@all")
+    async with listening(f"redis://late:pw@127.0.0.1:{own.port}", "a", "b", "c") as one:
+        await said.until("refused to SUBSCRIBE 2 channels")
+        own.command("ACL", "SETUSER", "late", "&contract:b")
+        await asyncio.to_thread(until, lambda: heard(own, "contract:b"), "the subscription")
+        await one.backend.publish("b", b"body")
+        await one.until("b", b"body")
+    assert len(said.lines) == 1
+
+
+async def test_commands_that_the_user_may_not_use(own: Redis, said: Said) -> None:
+    """Without PING nobody could tell an outage, so that is one; a forbidden UNSUBSCRIBE is not."""
+    for name, missing in (("mute", "-unsubscribe"), ("blind", "-ping")):
+        own.command(
+            "ACL", "SETUSER", name, "reset", "on", ">pw", "&contract:*", "+@all", missing
+        )  # fmt: skip
+    async with listening(f"redis://mute:pw@127.0.0.1:{own.port}", "a", "b") as one:
+        await one.backend.unsubscribe(["b"])
+        await one.backend.publish("b", b"body")
+        await one.backend.publish("a", b"body")
+        await one.until("a", b"body")
+        assert one.of("b") == []
+        await said.until("refused to UNSUBSCRIBE 1 channels, such as 'contract:b'")
+    async with listening(f"redis://blind:pw@127.0.0.1:{own.port}", "a"):
         await said.until("is away: NoPermissionError")
+
+
+def heard(server: Redis, channel: str) -> bool:
+    """Tell whether anybody is subscribed to a channel."""
+    return bool(server.command("PUBSUB", "NUMSUB", channel)[1])

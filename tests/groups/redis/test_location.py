@@ -20,6 +20,9 @@ from wsconsumer.groups.redis.location import Location
         ("localhost:6379", {}, "has a URL that can't be read. Write it as redis://"),
         ("redis://localhost:0x", {}, "has a URL that can't be read"),
         ("redis://localhost?colour=red", {}, "parameters that a connection to Redis can't take"),
+        ("redis://h?timeout=3", {}, "has the parameter 'timeout', which is not for here: A thread"),
+        ("redis://h?queue_class=x", {}, "'queue_class', which is not for here"),
+        ("redis://h?max_connections=0", {}, "expects a number above 0, got 0"),
         ("redis://h", {"DB": 1}, r"has 'DB', .* There are CLUSTER, SENTINEL, SENTINEL_USERNAME"),
         ("redis://h", {"TIMEOUT": "5"}, r"\['TIMEOUT'\] expects a number of .*, got '5'"),
         ("redis://h", {"TIMEOUT": 0}, "expects a number of seconds above 0, got 0"),
@@ -29,7 +32,8 @@ from wsconsumer.groups.redis.location import Location
         ("unix:///run/redis.sock", {"CLUSTER": True}, "names a Unix socket, and CLUSTER or"),
     ],
     ids=[
-        "empty", "no-list", "several", "no-scheme", "port", "parameter", "unknown-option",
+        "empty", "no-list", "several", "no-scheme", "port", "parameter", "pool", "queue",
+        "connections", "unknown-option",
         "timeout-type", "timeout-zero", "timeout-bool", "cluster-type", "both", "socket",
     ],
 )  # fmt: skip
@@ -83,7 +87,7 @@ def test_a_url_can_not_bring_timeouts_or_retries() -> None:
         "&decode_responses=1&client_name=chat",
         {},
     )
-    connection = location.pool().make_connection()
+    connection = location.connection()
     assert connection.socket_timeout is None
     assert connection.retry.get_retries() == 0
     assert connection.health_check_interval == 0

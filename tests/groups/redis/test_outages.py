@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.engines import Redis, Sentinel, until
-from tests.groups.redis.harness import Said, Tunnel, listening
+from tests.groups.redis.harness import Fake, Said, Tunnel, listening
 from wsconsumer.counters import counters
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.redis import node as redis_node
+from wsconsumer.groups.redis import threads as redis_threads
 from wsconsumer.groups.redis.backend import RedisBackend
 from wsconsumer.test.listener import Listener
 
@@ -296,20 +298,247 @@ async def test_a_sentinel_fails_over(directory: Path, own: Redis, said: Said) ->
 
 async def test_a_server_that_sends_us_elsewhere(said: Said) -> None:
     """A redirection where no cluster was configured is an outage, with what the server said."""
-    asked = asyncio.Semaphore(0)
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.release()
-        while data := await reader.read(65_536):
-            for word in re.findall(rb"\*\d+\r\n\$\d+\r\n(\w+)", data):
-                answer = {b"SUBSCRIBE": b"-MOVED 1 other:1\r\n", b"PING": b"+PONG\r\n"}
-                writer.write(answer.get(word, b"+OK\r\n"))
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with listening(f"redis://127.0.0.1:{port}", "g"):
-            await said.until("is away: MovedError: 1 other:1")
-            for _ in range(3):
-                await asked.acquire()
+    async with (
+        Fake(SUBSCRIBE=b"-MOVED 1 other:1\r\n") as fake,
+        listening(f"redis://127.0.0.1:{fake.port}", "g"),
+    ):
+        await said.until("is away: MovedError: 1 other:1")
+        await fake.until(b"SUBSCRIBE", 3)
     assert len(said.lines) == 1
+
+
+# Connections that idle
+
+
+async def test_the_connection_that_publishes_does_not_idle(
+    own: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each beat uses it too, so that nothing on the way forgets it."""
+    monkeypatch.setattr(redis_node, "PING_EVERY", 0.02)
+    async with listening(own.url, "g"):
+        own.command("CONFIG", "RESETSTAT")
+        await asyncio.to_thread(until, lambda: own.calls().get("hello", 0) > 20, "twenty questions")
+
+
+async def test_a_connection_that_was_forgotten(
+    own: Redis, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beat finds out that nothing comes through, and opens another before it is needed."""
+    monkeypatch.setattr(redis_node, "PING_EVERY", 0.02)
+    async with Tunnel(own.port) as tunnel:
+        url = f"redis://127.0.0.1:{tunnel.port}"
+        async with listening(url, "g", TIMEOUT=0.5) as one:
+            tunnel.swallow(first=1)
+            await tunnel.until_connections(3)
+            await one.backend.publish("g", b"body")
+            await one.until("g", b"body")
+    assert said.lines == []
+
+
+@pytest.mark.parametrize(("idle", "opened"), [(60, 1), (0, 4)], ids=["soon", "late"])
+def test_a_threads_connection_that_idled(
+    own: Redis, monkeypatch: pytest.MonkeyPatch, idle: float, opened: int
+) -> None:
+    """It is used again within some seconds; later it is closed, and another is opened."""
+    monkeypatch.setattr(redis_threads, "IDLE", idle)
+    backend = RedisBackend(own.url, "contract", {})
+    before = own.command("INFO", "stats")["total_connections_received"]
+    for _ in range(4):
+        backend.publish_sync("g", b"body")
+    after = own.command("INFO", "stats")["total_connections_received"]
+    assert after - before - 1 == opened
+
+
+# A primary that is none
+
+
+async def test_a_replica(directory: Path, own: Redis, said: Said) -> None:
+    """A LOCATION that leads to a replica is an outage until that is the primary."""
+    replica = Redis(directory, "--replicaof", "127.0.0.1", str(own.port))
+    try:
+        async with listening(replica.url, "g") as one:
+            assert "is away: ReplicaError: it is a replica" in said.lines[0]
+            with pytest.raises(BackendError, match="ReplicaError"):
+                await one.backend.publish("g", b"lost")
+            idle = RedisBackend(replica.url, "contract", {})
+            for backend in (one.backend, idle):
+                with pytest.raises(BackendError, match="ReplicaError"):
+                    await asyncio.to_thread(backend.publish_sync, "g", b"lost")
+            replica.command("REPLICAOF", "NO", "ONE")
+            await said.until("is back")
+            await one.backend.publish("g", b"body")
+            await asyncio.to_thread(idle.publish_sync, "g", b"more")
+            await one.until("g", b"more")
+    finally:
+        replica.stop()
+
+
+@pytest.mark.parametrize("rename", ["", "HELLO"], ids=["hello", "role"])
+async def test_a_primary_that_becomes_a_replica(
+    directory: Path, said: Said, monkeypatch: pytest.MonkeyPatch, rename: str
+) -> None:
+    """Whoever is behind the name now is followed, though the old server answers all the time."""
+    monkeypatch.setattr(redis_node, "PING_EVERY", 0.02)
+    monkeypatch.setattr(redis_threads, "CHECK_EVERY", 0)
+    old = Redis(directory, *(["--rename-command", rename, ""] if rename else []))
+    new = Redis(directory)
+    try:
+        async with Tunnel(old.port) as tunnel:
+            url = f"redis://127.0.0.1:{tunnel.port}"
+            idle = RedisBackend(url, "contract", {})
+            async with listening(url, "g") as one, listening(new.url, "g") as two:
+                await one.backend.publish("g", b"before")
+                await asyncio.to_thread(idle.publish_sync, "g", b"before")
+                await one.until_count(2)
+                tunnel.to = new.port
+                old.command("REPLICAOF", "127.0.0.1", new.port)
+                await said.until("is away: ReplicaError")
+                await said.until("is back")
+                with pytest.raises(BackendError, match="ReplicaError"):
+                    await asyncio.to_thread(idle.publish_sync, "g", b"lost")
+                await one.backend.publish("g", b"after")
+                await asyncio.to_thread(idle.publish_sync, "g", b"after")
+                await two.until_count(2)
+                await two.backend.publish("g", b"back")
+                await one.until("g", b"back")
+                assert two.of("g") == [b"after", b"after", b"back"]
+    finally:
+        old.stop()
+        new.stop()
+
+
+async def test_publishing_at_one_that_has_become_a_replica(own: Redis, said: Said) -> None:
+    """A publish that opens a connection to a replica is refused, before any beat."""
+    async with listening(own.url, "g") as one:
+        own.command("REPLICAOF", "127.0.0.1", "1")
+        await asyncio.to_thread(own.command, "CLIENT", "KILL", "TYPE", "normal")
+        with pytest.raises(BackendError, match="ReplicaError"):
+            await one.backend.publish("g", b"lost")
+    assert said.lines == []
+
+
+async def test_a_role_that_is_not_told(directory: Path, said: Said) -> None:
+    """Where neither HELLO nor ROLE may be called, a warning at the start says what that means."""
+    server = Redis(directory, "--rename-command", "HELLO", "", "--rename-command", "ROLE", "")
+    try:
+        async with listening(server.url, "g") as one:
+            await one.backend.publish("g", b"body")
+            await one.until("g", b"body")
+            assert len(said.lines) == 1
+            assert "tells its role neither by HELLO nor by ROLE" in said.lines[0]
+        for _ in range(3):
+            await asyncio.to_thread(one.backend.publish_sync, "g", b"body")
+        assert len(said.lines) == 2
+    finally:
+        server.stop()
+
+
+async def test_a_reply_without_a_role(said: Said) -> None:
+    """What only resembles Redis may answer without a role: that is told in the same way."""
+    async with (
+        Fake(HELLO=b"*0\r\n", ROLE=b"*1\r\n:1\r\n", SUBSCRIBE=b"") as fake,
+        listening(f"redis://127.0.0.1:{fake.port}"),
+    ):
+        assert "tells its role neither" in said.lines[0]
+
+
+# Sentinels
+
+
+async def test_a_sentinel_that_is_silent(sentinel: Sentinel, said: Said) -> None:
+    """One that never answers has its share of the time, and the next is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        urls = [f"redis://127.0.0.1:{silent.getsockname()[1]}", f"127.0.0.1:{sentinel.port}"]
+        async with listening(urls, "g", SENTINEL="mymaster", TIMEOUT=2) as one:
+            await one.backend.publish("g", b"body")
+            await asyncio.to_thread(one.backend.publish_sync, "g", b"more")
+            await one.until("g", b"more")
+    assert said.lines == []
+
+
+async def test_a_sentinel_that_names_a_dead_master(
+    directory: Path, sentinel: Sentinel, said: Said
+) -> None:
+    """One whose master is of no use is asked last from then on."""
+    dead = Redis(directory)
+    wrong = Sentinel(directory, dead)
+    dead.kill()
+    try:
+        urls = [wrong.url, sentinel.url]
+        async with listening(urls, "g", SENTINEL="mymaster") as one:
+            assert "is away: ConnectionError" in said.lines[0]
+            await said.until("is back")
+            await one.backend.publish("g", b"body")
+            idle = RedisBackend(urls, "contract", {"SENTINEL": "mymaster"})
+            await asyncio.to_thread(idle.publish_sync, "g", b"more")
+            await one.until("g", b"more")
+        assert len(said.lines) == 2
+    finally:
+        wrong.stop()
+
+
+async def test_sentinels_that_name_a_replica(
+    directory: Path, own: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that was led to a replica asks the other Sentinels first next time."""
+    replica = Redis(directory, "--replicaof", "127.0.0.1", str(own.port))
+    named = f"*2\r\n$9\r\n127.0.0.1\r\n${len(str(replica.port))}\r\n{replica.port}\r\n"
+    right = f"*2\r\n$9\r\n127.0.0.1\r\n${len(str(own.port))}\r\n{own.port}\r\n"
+    try:
+        async with Fake(SENTINEL=named.encode()) as one, Fake(SENTINEL=right.encode()) as two:
+            urls = [f"redis://127.0.0.1:{fake.port}" for fake in (one, two)]
+            backend = RedisBackend(urls, "contract", {"SENTINEL": "mymaster"})
+            with pytest.raises(BackendError, match="ReplicaError"):
+                await asyncio.to_thread(backend.publish_sync, "g", b"lost")
+            await asyncio.to_thread(backend.publish_sync, "g", b"body")
+    finally:
+        replica.stop()
+
+
+async def test_a_name_that_no_sentinel_knows(sentinel: Sentinel, said: Said) -> None:
+    """It is an outage that says so, for every Sentinel."""
+    async with listening(sentinel.url, SENTINEL="other") as one:
+        assert "no Sentinel names a master that can be reached" in said.lines[0]
+        assert "it does not know 'other'" in said.lines[0]
+    with pytest.raises(BackendError, match="it does not know 'other'"):
+        await asyncio.to_thread(one.backend.publish_sync, "g", b"lost")
+
+
+# More threads than connections
+
+
+async def test_threads_take_turns(own: Redis) -> None:
+    """With ``max_connections`` in the URL threads wait for a connection, and all publish."""
+    backend = RedisBackend(f"{own.url}?max_connections=2", "contract", {})
+    async with listening(own.url, "g") as one:
+        before = own.command("INFO", "stats")["total_connections_received"]
+        own.pause()
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(20) as pool:
+            publishes = [
+                loop.run_in_executor(pool, backend.publish_sync, "g", b"%d" % number)
+                for number in range(20)
+            ]
+            await asyncio.wait(publishes, timeout=0.05)
+            own.resume()
+            await asyncio.gather(*publishes)
+        await one.until_count(20)
+        after = own.command("INFO", "stats")["total_connections_received"]
+        assert after - before - 1 == 2
+
+
+async def test_threads_that_wait_in_vain(own: Redis) -> None:
+    """A thread that gets no connection within TIMEOUT is told so."""
+    backend = RedisBackend(f"{own.url}?max_connections=1", "contract", {"TIMEOUT": 0.3})
+    backend.publish_sync("g", b"before")
+    own.pause()
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(3) as pool:
+        errors = await asyncio.gather(
+            *(loop.run_in_executor(pool, backend.publish_sync, "g", b"lost") for _ in range(3)),
+            return_exceptions=True,
+        )
+    own.resume()
+    assert all("TimeoutError" in str(error) for error in errors)
+    assert any("no connection was free within 0.3 seconds" in str(error) for error in errors)
+    backend.publish_sync("g", b"after")

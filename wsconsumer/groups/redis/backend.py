@@ -1,21 +1,25 @@
 """
 The backend for Redis, Valkey and whatever speaks their protocol: publish/subscribe, and no more.
 
-A broadcast is one command, and nothing of it stays in Redis. Read ``redis_node.py`` for how a
-server is listened to, ``redis_cluster.py`` for several, ``redis_location.py`` for the settings.
+A broadcast is one command, and nothing of it stays in Redis. Read ``node.py`` for how a server is
+listened to, ``publisher.py`` and ``threads.py`` for publishing, ``cluster.py`` for several servers,
+``location.py`` for the settings.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisError
 
 from ..base import Backend
 from ..batching import not_accepted
 from .cluster import Cluster
 from .location import Location
 from .node import PLAIN, SHARDED, Node
+from .role import Watch
+from .sentinels import Opener
+from .threads import threads_publisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,13 +61,16 @@ class RedisBackend(Backend):
 
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
-        location = self._location
-        self._engine = (
-            Cluster(location, self._take)
-            if location.is_cluster
-            else Node(location.name, location.pool(), location.timeout, PLAIN, self._take)
-        )
+        self._engine = self._make_engine()
         await self._engine.tried()
+
+    def _make_engine(self) -> Node | Cluster:
+        location = self._location
+        if location.is_cluster:
+            return Cluster(location, self._take)
+        watch = Watch(location.name)
+        opener = Opener(location)
+        return Node(location.name, opener, location.timeout, PLAIN, self._take, watch.check)
 
     async def subscribe(self, groups: Sequence[str]) -> None:
         await self._started().subscribe([self._channel(group) for group in groups])
@@ -79,8 +86,8 @@ class RedisBackend(Backend):
         if self._engine is not None:
             self._engine.refuse_if_away(channel)
         try:
-            self._location.sync_client().execute_command(self._commands.publish, channel, body)
-        except (RedisError, RedisClusterException, OSError) as error:
+            threads_publisher(self._location, self._commands.publish).publish(channel, body)
+        except (RedisError, OSError) as error:
             raise not_accepted(self._location.name, channel.decode(), error) from error
 
     async def aclose(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError
@@ -20,17 +20,15 @@ from ...exceptions import BackendError
 from ..batching import answering, not_accepted
 from ..reconnecting import Outage
 from .node import SHARDED, Node
+from .role import ping
+from .sentinels import Opener
+from .slots import MOVES, read_slots, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .location import Location
+    from .location import Address, Location
     from .node import Take
-
-Address: TypeAlias = "tuple[str, int]"
-
-MOVES: Final = 5
-"""Servers to which a broadcast follows its slot."""
 
 
 class Cluster:
@@ -136,9 +134,11 @@ class Cluster:
         known = [address for address in self._nodes if address not in away]
         random.shuffle(known)
         failed: Exception
-        for address in dict.fromkeys([*known, *self._location.addresses, *away]):
+        addresses = dict.fromkeys([*known, *self._location.addresses, *away])
+        location = self._location.within(share(self._location.timeout, len(addresses)))
+        for address in addresses:
             try:
-                slots = _read_slots(await self._ask_one(address), address[0])
+                slots = read_slots(await _ask_one(location, address), address[0])
             except (RedisError, OSError) as error:
                 failed = error
             else:
@@ -148,25 +148,16 @@ class Cluster:
                 failed = RedisError("no slot has a server")
         raise failed
 
-    async def _ask_one(self, address: Address) -> Any:
-        connection = self._location.pool(address).make_connection()
-        try:
-            async with answering(self._location.timeout):
-                await connection.connect()
-                await connection.send_command("CLUSTER SLOTS", check_health=False)
-                return await connection.read_response()
-        finally:
-            await connection.disconnect()
-
     def _node(self, address: Address) -> Node:
         node = self._nodes.get(address)
         if node is None:
             node = self._nodes[address] = Node(
                 f"Redis at {address[0]}:{address[1]}",
-                self._location.pool(address),
+                Opener(self._location, address),
                 self._location.timeout,
                 SHARDED,
                 self._take,
+                ping,
                 moved=partial(self._moved, address),
                 lost=partial(self._lost, address),
             )
@@ -223,10 +214,11 @@ class Cluster:
         return is_needed
 
 
-def _read_slots(reply: Any, asked: str) -> dict[int, Address]:
-    """Read what CLUSTER SLOTS answers; a server that has no address is where we asked."""
-    return {
-        slot: (master[0].decode() if master[0] else asked, master[1])
-        for first, last, master, *_ in reply
-        for slot in range(first, last + 1)
-    }
+async def _ask_one(location: Location, address: Address) -> Any:
+    connection = await Opener(location, address).connect()
+    try:
+        async with answering(location.timeout):
+            await connection.send_command("CLUSTER SLOTS", check_health=False)
+            return await connection.read_response(disable_decoding=True)
+    finally:
+        await connection.disconnect(nowait=True)

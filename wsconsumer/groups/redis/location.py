@@ -7,27 +7,37 @@ a password.
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import redis
 from django.core.exceptions import ImproperlyConfigured
-from redis.asyncio import Sentinel
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, parse_url
+from redis.asyncio.connection import Connection, parse_url
 from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode
-from redis.connection import SSLConnection as SyncSSLConnection
+from redis.connection import Connection as SyncConnection
 from redis.connection import parse_url as sync_parse_url
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from ..options import SECONDS, TIMEOUT, check_options
+from ..options import SECONDS, check_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+Address: TypeAlias = "tuple[str, int]"
+"""Host and port."""
+
+TIMEOUT: Final = 5
+"""Seconds for connecting, and for a reply, unless ``OPTIONS`` say otherwise."""
+
+MAX_CONNECTIONS: Final = 100
+"""Connections of a process's threads, unless the URL's ``max_connections`` says otherwise."""
+
+NOT_FOR_HERE: Final = {
+    "timeout": "A thread waits for a connection as long as OPTIONS['TIMEOUT'] says.",
+    "queue_class": "The pool of connections is ours.",
+}
+"""Parameters of redis-py's URLs that belong to its pools, and why they are refused."""
 
 OPTIONS: Final[Mapping[str, type | str]] = {
     "CLUSTER": bool,
@@ -43,16 +53,20 @@ OPTIONS: Final[Mapping[str, type | str]] = {
 class Location:
     """
     Where Redis is. ``addresses`` are of the servers, or of the Sentinels if ``sentinel`` names
-    what they watch; there are none for a Unix socket.
+    what they watch; there are none for a Unix socket. ``max_connections`` are for threads.
     """
 
     url: str = field(repr=False)
-    addresses: tuple[tuple[str, int], ...]
+    addresses: tuple[Address, ...]
     timeout: float
+    max_connections: int = MAX_CONNECTIONS
     is_cluster: bool = False
     sentinel: str = ""
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
+    is_sentinel: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, location: str | Sequence[str], options: Mapping[str, Any]) -> Location:
@@ -64,6 +78,7 @@ class Location:
             url=urls[0],
             addresses=_addresses(urls, 26379 if sentinel else 6379),
             timeout=options.get("TIMEOUT", TIMEOUT),
+            max_connections=_max_connections(urls[0]),
             is_cluster=options.get("CLUSTER", False),
             sentinel=sentinel,
             sentinel_username=options.get("SENTINEL_USERNAME"),
@@ -79,9 +94,8 @@ class Location:
                 "WSCONSUMER['GROUPS'] names a Unix socket, and CLUSTER or SENTINEL in its OPTIONS. "
                 "Neither goes through a socket: give redis:// or rediss:// URLs as LOCATION."
             )
-        kwargs = self._kwargs(parse_url(self.url))
         try:
-            kwargs.pop("connection_class", Connection)(**kwargs)
+            self.connection()
         except (TypeError, ValueError, RedisError) as error:
             raise ImproperlyConfigured(
                 f"WSCONSUMER['GROUPS']['LOCATION'] has parameters that a connection to Redis can't "
@@ -98,83 +112,56 @@ class Location:
             return f"Redis {self.sentinel!r} of the Sentinels at {addresses}"
         return f"Redis{' Cluster' if self.is_cluster else ''} at {addresses}"
 
-    def pool(self, address: tuple[str, int] | None = None) -> Any:
-        """Return a new pool for an event loop, for the server or for this one of a cluster."""
-        kwargs = self._kwargs(parse_url(self.url))
-        if self.sentinel:
-            return self._master(Sentinel, kwargs, SSLConnection).connection_pool
-        if address is not None:
-            kwargs["host"], kwargs["port"] = address
-        return ConnectionPool(**kwargs)
+    def connection(self, address: Address | None = None) -> Any:
+        """Return a new connection for an event loop, not connected: here, or at this address."""
+        kwargs = self._kwargs(parse_url(self.url), address)
+        return kwargs.pop("connection_class", Connection)(**kwargs)
 
-    def sync_client(self) -> Any:
-        """Return this process's client for threads that have no event loop."""
-        return _sync_client(os.getpid(), self)
+    def sync_connection(self, address: Address | None = None) -> Any:
+        """Return one for a thread."""
+        url = sync_parse_url(self.url)  # type: ignore[no-untyped-call]
+        kwargs = self._kwargs(url, address) | {
+            "socket_timeout": self.timeout,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        return kwargs.pop("connection_class", SyncConnection)(**kwargs)
 
-    def make_sync_client(self) -> Any:
-        """Return a new client for threads; of a cluster, after asking it for its servers."""
-        url = sync_parse_url(self.url)  # type: ignore[no-untyped-call]  # redis-py's
-        kwargs = self._kwargs(url, Retry(NoBackoff(), 0))
-        if self.sentinel:
-            return self._master(redis.Sentinel, kwargs, SyncSSLConnection)
-        if not self.is_cluster:
-            return redis.Redis(connection_pool=redis.ConnectionPool(**kwargs))
-        kwargs = _tell_ssl(kwargs, SyncSSLConnection)
-        nodes = [
-            ClusterNode(host, port)  # type: ignore[no-untyped-call]  # redis-py's
-            for host, port in self.addresses
-        ]
-        return redis.RedisCluster(startup_nodes=nodes, **kwargs)
+    def at_sentinel(self) -> Location:
+        """Return where a Sentinel is, of the same kind: its user, and its share of the time."""
+        return replace(
+            self,
+            timeout=self.timeout / len(self.addresses),
+            is_sentinel=True,
+            username=self.sentinel_username,
+            password=self.sentinel_password,
+        )
 
-    def _kwargs(self, url: Any, retry: Any = None) -> dict[str, Any]:
+    def within(self, seconds: float) -> Location:
+        """Return the same with another time limit."""
+        return replace(self, timeout=seconds)
+
+    def _kwargs(self, url: Any, address: Address | None) -> dict[str, Any]:
         """
         Return what to make connections with: the URL's parameters, and what must be so.
 
         Nothing is retried: a broadcast must not be made twice. RESP2 is what all versions speak.
         In an event loop the time for a reply is kept by the caller.
         """
-        url.pop("retry_on_timeout", None)
+        for name in ("retry_on_timeout", "retry_on_error", "max_connections"):
+            url.pop(name, None)
+        if address is not None:
+            url["host"], url["port"] = address
+        if self.is_sentinel:
+            url |= {"db": 0, "username": self.username, "password": self.password}
         return {
             **url,
-            "socket_timeout": self.timeout if retry else None,
+            "socket_timeout": None,
             "socket_connect_timeout": self.timeout,
-            "retry": retry,
+            "retry": None,
             "health_check_interval": 0,
             "protocol": 2,
             "decode_responses": False,
         }
-
-    def _master(self, manager: Any, kwargs: dict[str, Any], ssl_class: type) -> Any:
-        kwargs = _tell_ssl(kwargs, ssl_class)
-        sentinels = manager(
-            self.addresses,
-            sentinel_kwargs={
-                **kwargs,
-                "db": 0,
-                "socket_timeout": self.timeout,
-                "retry": Retry(NoBackoff(), 0),
-                "username": self.sentinel_username,
-                "password": self.sentinel_password,
-            },
-        )
-        return sentinels.master_for(self.sentinel, **kwargs)
-
-
-@cache
-def _sync_client(pid: int, location: Location) -> Any:
-    """Make a client once; its pool is safe with threads, and a forked process has another pid."""
-    return location.make_sync_client()
-
-
-def forget_sync_clients() -> None:
-    """Let go of all clients for threads; their connections close with them."""
-    _sync_client.cache_clear()
-
-
-def _tell_ssl(kwargs: dict[str, Any], ssl_class: type) -> dict[str, Any]:
-    """Say TLS the way that clients want it said, who know their server from elsewhere."""
-    kwargs = {key: value for key, value in kwargs.items() if key not in ("host", "port")}
-    return {**kwargs, "ssl": kwargs.pop("connection_class", None) is ssl_class}
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -184,6 +171,24 @@ def _check_options(options: Mapping[str, Any]) -> None:
             "WSCONSUMER['GROUPS']['OPTIONS'] has both CLUSTER and SENTINEL. A cluster looks after "
             "its own servers: leave SENTINEL out, or CLUSTER."
         )
+
+
+def _max_connections(url: str) -> int:
+    """Return how many connections threads may have; refuse other parameters of pools."""
+    parameters: Any = parse_url(url)
+    for name, reason in NOT_FOR_HERE.items():
+        if name in parameters:
+            raise ImproperlyConfigured(
+                f"WSCONSUMER['GROUPS']['LOCATION'] has the parameter {name!r}, which is not for "
+                f"here: {reason} Leave it out."
+            )
+    number: int = parameters.get("max_connections", MAX_CONNECTIONS)
+    if number < 1:
+        raise ImproperlyConfigured(
+            "WSCONSUMER['GROUPS']['LOCATION'] has max_connections, which expects a number above "
+            f"0, got {number}."
+        )
+    return number
 
 
 def _split(location: str | Sequence[str], *, is_many: bool) -> list[str]:

@@ -3,7 +3,8 @@ One Redis server as an event loop sees it: a connection that listens, and one th
 
 The first is supervised: if it is lost, another is opened, with all subscriptions. Replies come in
 the order of the commands, so the answer to a PING says that all commands before it were answered.
-That is how this module knows that a subscription stands, and that the server is there.
+That is how this module knows that a subscription stands, and that the server is there. Read
+``publisher.py`` for the other connection.
 """
 
 from __future__ import annotations
@@ -12,21 +13,27 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from redis.exceptions import MovedError, RedisError, ResponseError
 
+from ...counters import counters
 from ...escaping import escape
 from ...log_thread import log
-from ..batching import Batcher, answering, not_accepted
+from ..batching import answering, not_accepted
 from ..reconnecting import Outage
+from .publisher import Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 
     from redis.asyncio.connection import AbstractConnection
 
-    from ..batching import Waiting
+    from .publisher import Check
+    from .role import Command
+    from .sentinels import Opener
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -35,9 +42,6 @@ PING_EVERY: Final = 5.0
 
 SUBSCRIBE_AT_ONCE: Final = 1_000
 """Channels in one command."""
-
-PIPELINE_BYTES: Final = 1024 * 1024
-"""Bytes of bodies after which no more go into a pipeline."""
 
 Take: TypeAlias = "Callable[[bytes, bytes], Awaitable[None]]"
 """Takes a channel and a body that was received."""
@@ -50,51 +54,93 @@ class Commands(NamedTuple):
     unsubscribe: str
     publish: str
     message: bytes
+    begun: bytes
     ended: bytes
     at_once: int
 
 
 PLAIN: Final = Commands(
-    "SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH", b"message", b"unsubscribe", SUBSCRIBE_AT_ONCE
+    "SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH",
+    b"message", b"subscribe", b"unsubscribe", SUBSCRIBE_AT_ONCE,
+)  # fmt: skip
+SHARDED: Final = Commands(
+    "SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH", b"smessage", b"ssubscribe", b"sunsubscribe", 1
 )
-SHARDED: Final = Commands("SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH", b"smessage", b"sunsubscribe", 1)
 """In a cluster, one channel a command: all of a command must be of one slot."""
+
+
+class Letter:
+    """
+    Commands that were sent together, with a PING behind them, and what is known of the answer.
+
+    ``at_once`` is how many channels each command has.
+    """
+
+    def __init__(
+        self, word: str, channels: Iterable[bytes], at_once: int, pong: asyncio.Future[None]
+    ) -> None:
+        self.word = word
+        self.at_once = at_once
+        self.pong = pong
+        self.open = dict.fromkeys(channels)
+        """Channels that the answer has not named yet."""
+        self.errors: list[ResponseError] = []
+
+    def commands(self) -> list[tuple[Any, ...]]:
+        """Return the commands, with the PING."""
+        names = list(self.open)
+        parts = [names[at : at + self.at_once] for at in range(0, len(names), self.at_once)]
+        return [*((self.word, *part) for part in parts), ("PING",)]
+
+    def answered(self, channel: bytes) -> None:
+        """Note that the server has done it for a channel."""
+        self.open.pop(channel, None)
+
+    def refused(self, error: ResponseError) -> None:
+        """Note the error reply to one of the commands; raise it if that was the PING."""
+        self.errors.append(error)
+        if len(self.errors) > len(self.open):
+            raise error
 
 
 class Node:
     """
     A server, and the channels that are subscribed there.
 
-    ``moved`` is told when a channel belongs to another server; ``lost`` is awaited when the
-    connection was lost, and returns whether this server is still needed.
+    ``check`` is asked about each new connection, and with each beat. ``moved`` is told when a
+    channel belongs to another server; ``lost`` is awaited when the connection was lost, and returns
+    whether this server is still needed.
     """
 
     def __init__(
         self,
         name: str,
-        pool: Any,
+        opener: Opener,
         timeout: float,
         commands: Commands,
         take: Take,
+        check: Check,
         moved: Callable[[MovedError], None] | None = None,
         lost: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.channels: dict[bytes, None] = {}
         self.outage = Outage(name)
         self._name = name
-        self._pool = pool
+        self._opener = opener
         self._timeout = timeout
         self._commands = commands
         self._take = take
+        self._check = check
         self._moved = moved
         self._lost = lost
         self._connection: AbstractConnection | None = None
-        self._pings: deque[asyncio.Future[None]] = deque()
+        self._letters: deque[Letter] = deque()
+        self._refused: dict[bytes, None] = {}
         self._heard = 0
         self._is_taking = False
         self._tried = asyncio.Event()
+        self._publisher = Publisher(opener.connect, check, commands.publish, timeout)
         self._listening = asyncio.create_task(self._listen_always())
-        self._batcher = Batcher(self._publish, max_bytes=PIPELINE_BYTES, timeout=timeout)
 
     async def tried(self) -> None:
         """Wait until it is known whether the server is there."""
@@ -104,7 +150,7 @@ class Node:
         """Close both connections; what waits to be published fails."""
         self._listening.cancel()
         await asyncio.wait([self._listening])
-        await self._batcher.aclose()
+        await self._publisher.aclose()
 
     # Listening
 
@@ -117,6 +163,8 @@ class Node:
     async def unsubscribe(self, channels: Iterable[bytes]) -> None:
         """End the subscription; messages that still arrive are ignored."""
         ended = [channel for channel in channels if self.channels.pop(channel, True) is None]
+        for channel in ended:
+            self._refused.pop(channel, None)
         await self._tell(self._commands.unsubscribe, ended, wait=False)
 
     async def _tell(self, word: str, channels: Collection[bytes], *, wait: bool) -> None:
@@ -130,66 +178,57 @@ class Node:
                 await asyncio.wait({pong}, timeout=self._timeout)
 
     async def _send(
-        self, connection: AbstractConnection, word: str, channels: Collection[bytes]
+        self,
+        connection: AbstractConnection,
+        word: str,
+        channels: Iterable[bytes],
+        *,
+        at_once: int | None = None,
+        pong: asyncio.Future[None] | None = None,
     ) -> asyncio.Future[None]:
         """Send a command for channels, if any; return a future for its answer."""
-        names = list(channels)
-        size = self._commands.at_once
-        commands: list[tuple[Any, ...]] = [
-            (word, *names[at : at + size]) for at in range(0, len(names), size)
-        ]
-        pong = asyncio.get_running_loop().create_future()
         if not connection.is_connected:
             raise OSError("the connection was lost")  # redis-py would reconnect by itself
-        self._pings.append(pong)
-        packed = connection.pack_commands([*commands, ("PING",)])
+        if pong is None:
+            pong = asyncio.get_running_loop().create_future()
+        letter = Letter(word, channels, at_once or self._commands.at_once, pong)
+        self._letters.append(letter)
+        packed = connection.pack_commands(letter.commands())
         async with answering(self._timeout):
             await connection.send_packed_command(packed, check_health=False)
         return pong
 
     async def _listen_always(self) -> None:
         """Supervise the connection that listens, until cancelled or no longer needed."""
-        try:
-            is_needed = True
-            while is_needed:
-                wait = 0.0
-                try:
-                    await self._listen()
-                except Exception as error:  # noqa: BLE001  # whatever it is, it must not end this
-                    wait = self.outage.failed(error)
-                self._tried.set()
-                await self._drop_publisher()
-                await asyncio.sleep(wait)
-                is_needed = self._lost is None or await self._lost()
-        finally:
-            await self._pool.disconnect()
-            for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
-                await sentinel.aclose()
-
-    async def _drop_publisher(self) -> None:
-        """Close idle connections that publish: they are as dead as the other one."""
-        with suppress(RedisError, OSError):
-            await self._pool.disconnect(inuse_connections=False)
+        is_needed = True
+        while is_needed:
+            wait = 0.0
+            try:
+                await self._listen()
+            except Exception as error:  # noqa: BLE001  # whatever it is, it must not end this
+                wait = self.outage.failed(error)
+            self._tried.set()
+            self._publisher.drop()  # it is as dead as the other one
+            self._opener.failed()
+            await asyncio.sleep(wait)
+            is_needed = self._lost is None or await self._lost()
 
     async def _listen(self) -> None:
         """Connect, subscribe to all channels, and receive until the connection is lost."""
-        connection = self._pool.make_connection()
-        beating = None
+        connection = await self._opener.connect()
         try:
             async with answering(self._timeout):
-                await connection.connect()
+                await self._check(partial(_ask, connection))
             self._connection = connection
-            pong = await self._send(connection, self._commands.subscribe, self.channels)
-            async with answering(None) as limit:
-                beating = asyncio.create_task(self._beat(connection, limit, pong))
-                await self._read(connection)
+            word = self._commands.subscribe
+            await self._send(connection, word, self.channels.keys() - self._refused.keys())
+            pong = await self._send(connection, word, self._refused, at_once=1)
+            await _until_one_ends(self._read(connection), self._beat(connection, pong))
         finally:
             self._connection = None
-            if beating is not None:
-                beating.cancel()
-            for pong in self._pings:
-                pong.cancel()
-            self._pings.clear()
+            for letter in self._letters:
+                letter.pong.cancel()
+            self._letters.clear()
             with suppress(RedisError, OSError):
                 await connection.disconnect()
 
@@ -200,10 +239,8 @@ class Node:
                 reply: Any = await connection.read_response(
                     disable_decoding=True, disconnect_on_error=False
                 )
-            except MovedError as error:
-                if self._moved is None:
-                    raise
-                self._moved(error)
+            except ResponseError as error:
+                self._take_error(error)
                 continue
             finally:
                 self._heard += 1
@@ -211,10 +248,70 @@ class Node:
                 if reply[1] in self.channels:
                     await self._hand_over(reply[1], reply[2])
             elif reply == b"PONG" or reply[0] == b"pong":
-                self._pings.popleft().set_result(None)
-            elif reply[0] == self._commands.ended and reply[1] in self.channels:
-                # Its slot went to another server; the answer to this says to which.
-                await self._send(connection, self._commands.subscribe, [reply[1]])
+                await self._take_pong(connection)
+            elif reply[0] == self._commands.begun:
+                self._letters[0].answered(reply[1])
+                self._refused.pop(reply[1], None)
+            elif reply[0] == self._commands.ended:
+                await self._take_end(connection, reply[1])
+
+    async def _take_end(self, connection: AbstractConnection, channel: bytes) -> None:
+        if self._letters:
+            self._letters[0].answered(channel)
+        if channel in self.channels:
+            # Its slot went to another server; the answer to this says to which.
+            await self._send(connection, self._commands.subscribe, [channel])
+
+    async def _take_pong(self, connection: AbstractConnection) -> None:
+        letter = self._letters.popleft()
+        if not letter.errors:
+            self._done(letter)
+        elif letter.at_once > 1:
+            # An error is that of all channels of its command: ask for each.
+            await self._send(connection, letter.word, letter.open, at_once=1, pong=letter.pong)
+        else:
+            self._leave_out(letter)
+            self._done(letter)
+
+    def _done(self, letter: Letter) -> None:
+        if not letter.pong.done():
+            letter.pong.set_result(None)
+
+    def _take_error(self, error: ResponseError) -> None:
+        """Find out whose error it is: that of channels, or that of the connection."""
+        if not self._letters:
+            raise error
+        letter = self._letters[0]
+        if not isinstance(error, MovedError):
+            letter.refused(error)
+        elif self._moved is None:
+            raise error
+        else:
+            self._moved(error)
+            for channel in [one for one in letter.open if one not in self.channels]:
+                letter.answered(channel)
+
+    def _leave_out(self, letter: Letter) -> None:
+        """Note the channels that the server refused; they are asked for with each beat."""
+        new = [channel for channel in letter.open if channel not in self._refused]
+        if letter.word == self._commands.subscribe:
+            self._refused.update(dict.fromkeys(new))
+        if not new:
+            return
+        counters["subscription_refused"] += len(new)
+        error = letter.errors[0]
+        log(
+            logger,
+            logging.WARNING,
+            "%s refused to %s %d channels, such as '%s': %s: %s. Their groups get nothing; all "
+            "others work. Give the user the right to all channels of the prefix.",
+            self._name,
+            letter.word,
+            len(new),
+            escape(new[0]),
+            type(error).__name__,
+            escape(error).rstrip("."),
+        )
 
     async def _hand_over(self, channel: bytes, body: bytes) -> None:
         self._is_taking = True
@@ -226,17 +323,16 @@ class Node:
         finally:
             self._is_taking = False
 
-    async def _beat(
-        self, connection: AbstractConnection, limit: asyncio.Timeout, pong: asyncio.Future[None]
-    ) -> None:
-        """Ping a silent server; stop listening if it does not answer."""
-        with suppress(RedisError, OSError):
-            while await self._is_answered(pong):
-                self.outage.over()
-                self._tried.set()
-                await asyncio.sleep(PING_EVERY)
-                pong = await self._send(connection, self._commands.subscribe, ())
-        limit.reschedule(0)
+    async def _beat(self, connection: AbstractConnection, pong: asyncio.Future[None]) -> None:
+        """Ping a silent server on both connections; raise if it does not answer."""
+        while await self._is_answered(pong):
+            await self._publisher.beat()
+            self.outage.over()
+            self._tried.set()
+            await asyncio.sleep(PING_EVERY)
+            refused = islice(self._refused, SUBSCRIBE_AT_ONCE)
+            pong = await self._send(connection, self._commands.subscribe, refused, at_once=1)
+        raise TimeoutError("no answer in time")
 
     async def _is_answered(self, pong: asyncio.Future[None]) -> bool:
         """Wait for an answer; our own slowness, or a long queue before it, is not silence."""
@@ -252,7 +348,7 @@ class Node:
         """Publish, in one pipeline with what others publish meanwhile."""
         self.refuse_if_away(channel)
         try:
-            await self._batcher.publish((channel, body), len(body))
+            await self._publisher.publish(channel, body)
         except Exception as error:
             raise not_accepted(self._name, channel.decode(), error) from error
 
@@ -262,22 +358,20 @@ class Node:
         if error is not None:
             raise not_accepted(self._name, channel.decode(), error) from error
 
-    async def _publish(self, batch: Sequence[Waiting[tuple[bytes, bytes]]]) -> None:
-        connection = await self._pool.get_connection()
-        try:
-            packed = connection.pack_commands(
-                [(self._commands.publish, *one.item) for one in batch]
-            )
-            await connection.send_packed_command(packed, check_health=False)
-            for waiting in batch:
-                try:
-                    await connection.read_response(disable_decoding=True)
-                except ResponseError as error:
-                    waiting.fail(error)
-                else:
-                    waiting.succeed()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await self._pool.release(connection)
+
+async def _ask(connection: AbstractConnection, command: Command) -> Any:
+    await connection.send_command(*command, check_health=False)
+    return await connection.read_response(disable_decoding=True)
+
+
+async def _until_one_ends(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run coroutines at once until one ends, and end the others; raise what it raised."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
