@@ -124,6 +124,12 @@ class Fake:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.append(task)
+        try:
+            await self._serve_all(reader, writer)
+        finally:
+            writer.close()
+
+    async def _serve_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answering = None
         with suppress(ConnectionError):
             while data := await reader.read(65_536):
@@ -133,7 +139,6 @@ class Fake:
                 replies = b"".join(self.answers.get(word, b"+OK\r\n") for word in words)
                 answering = asyncio.create_task(self._answer(writer, replies, answering))
                 self._tasks.append(answering)
-        writer.close()
 
     async def _answer(
         self, writer: asyncio.StreamWriter, replies: bytes, earlier: asyncio.Task[Any] | None
