@@ -88,14 +88,14 @@ class Tunnel:
 class Fake:
     """Speaks as much of Redis' protocol as is needed to answer what ``answers`` has."""
 
-    answers: ClassVar = {
+    defaults: ClassVar = {
         b"HELLO": b"*2\r\n+role\r\n+master\r\n",
         b"PING": b"+PONG\r\n",
         b"PUBLISH": b":1\r\n",
     }
 
     def __init__(self, **answers: bytes) -> None:
-        self.answers = self.answers | {word.encode(): reply for word, reply in answers.items()}
+        self.answers = self.defaults | {word.encode(): reply for word, reply in answers.items()}
         self.came: list[bytes] = []
         self.is_answering = asyncio.Event()
         self.is_answering.set()

@@ -52,6 +52,7 @@ class Wire:
         self._used_at = self._loop.time()
         self.is_open = True
         """Whether it takes commands."""
+        self._is_reading = False
         self._reading = start_task(self._read())
 
     async def ask(self, command: Command) -> Any:
@@ -97,7 +98,8 @@ class Wire:
     def close(self, error: Exception) -> None:
         """Close at once; whoever waits for a reply gets this error."""
         self._end(error)
-        self._reading.cancel()
+        if self._is_reading:  # a task that never ran would not close the connection
+            self._reading.cancel()
 
     async def aclose(self, error: Exception) -> None:
         """Do the same, and wait until the connection is closed."""
@@ -129,6 +131,7 @@ class Wire:
 
     async def _read(self) -> None:
         """Give each reply to whoever asked, until the connection is lost."""
+        self._is_reading = True
         try:
             while self.is_open or self._asked:
                 await self._read_one()
