@@ -173,6 +173,26 @@ def test_groups_that_can_not_work() -> None:
         assert "names the backend 'no.such.Backend'" in found()["wsconsumer.E006"]
 
 
+@pytest.mark.parametrize(
+    ("location", "prefix", "text"),
+    [
+        ("redis://h/0", None, None),
+        ("redis://h", "site", None),
+        ("redis://h/1", None, "it is a part of the channels' names (wsconsumer/1:...)"),
+        ("redis://h/1", "site", "all sites with the PREFIX 'site' hear each other"),
+    ],
+    ids=["zero", "none", "no-prefix", "prefix"],
+)
+def test_a_database_of_redis(location: str, prefix: str | None, text: str | None) -> None:
+    """W008: the number of a database does not do here what it does elsewhere."""
+    groups = {"BACKEND": "wsconsumer.groups.redis.RedisBackend", "LOCATION": location}
+    groups |= {} if prefix is None else {"PREFIX": prefix}
+    with override_settings(WSCONSUMER={"GROUPS": groups}):
+        warnings = found()
+    assert list(warnings) == ([] if text is None else ["wsconsumer.W008"])
+    assert text is None or text in warnings["wsconsumer.W008"]
+
+
 @pytest.mark.parametrize("setting", ["CLIENT_ADDRESS", "THREAD_CONTEXT"])
 def test_a_function_that_is_not_there(setting: str) -> None:
     """E007: a setting names what can't be imported."""

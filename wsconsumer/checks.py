@@ -146,14 +146,14 @@ def _is_trusted_for_csrf(entry: str) -> bool:
 
 
 def check_groups(**_: Any) -> list[CheckMessage]:
-    """E006: the backend of groups can't be made as it is configured."""
+    """E006: the backend of groups can't be made as it is configured. W008: it has its doubts."""
     if not _settings_are_good():
         return []
     try:
-        make_backend()
+        backend = make_backend()
     except ImproperlyConfigured as error:
         return [Error(str(error), id="wsconsumer.E006")]
-    return []
+    return [Warning(text, id="wsconsumer.W008") for text in backend.warnings()]
 
 
 def check_processes(**_: Any) -> list[CheckMessage]:

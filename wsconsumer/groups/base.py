@@ -47,6 +47,23 @@ class Backend(ABC):
         self.prefix = prefix
         self.options = options
 
+    @classmethod
+    def default_prefix(cls, location: str | Sequence[str]) -> str:
+        """
+        Return the prefix where ``WSCONSUMER["GROUPS"]`` has none.
+
+        Override it for an engine of which sites expect that ``location`` keeps them apart.
+        """
+        return "wsconsumer"
+
+    def warnings(self) -> Sequence[str]:
+        """
+        Return what is likely to surprise in these settings, for ``manage.py check``.
+
+        Override it where settings can be right and yet not do what they seem to.
+        """
+        return ()
+
     @abstractmethod
     async def start(self, deliver: Deliver) -> None:
         """

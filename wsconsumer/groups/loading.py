@@ -48,11 +48,11 @@ def _make(groups: Mapping[str, Any]) -> Backend:
             f"WSCONSUMER['GROUPS'] names {quote(name)} as the backend, which is no subclass of "
             "wsconsumer.groups.base.Backend."
         )
-    return backend(
-        groups.get("LOCATION", ""),
-        groups.get("PREFIX", "wsconsumer"),
-        groups.get("OPTIONS", {}),
-    )
+    location = groups.get("LOCATION", "")
+    prefix = groups.get("PREFIX")
+    if prefix is None:
+        prefix = backend.default_prefix(location)
+    return backend(location, prefix, groups.get("OPTIONS", {}))
 
 
 _lock = threading.Lock()

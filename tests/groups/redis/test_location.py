@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 
+from wsconsumer.groups.loading import make_backend
 from wsconsumer.groups.redis.backend import RedisBackend
 from wsconsumer.groups.redis.location import Location
 
@@ -19,6 +21,10 @@ from wsconsumer.groups.redis.location import Location
         (["redis://a", "redis://b"], {}, "got 2. Several are for OPTIONS that say CLUSTER"),
         ("localhost:6379", {}, "has a URL that can't be read. Write it as redis://"),
         ("redis://localhost:0x", {}, "has a URL that can't be read"),
+        ("redis://:12#x@host", {}, "has a URL that can't be read"),
+        ("redis://:12/x@host", {}, "has a URL that can't be read"),
+        ("redis://:12?x@host", {}, "has a URL that can't be read"),
+        (["redis://a", "redis://:12#x@b"], {"CLUSTER": True}, "has a URL that can't be read"),
         ("redis://localhost?colour=red", {}, "parameters that a connection to Redis can't take"),
         ("redis://h?timeout=3", {}, "has the parameter 'timeout', which is not for here: A thread"),
         ("redis://h?queue_class=x", {}, "'queue_class', which is not for here"),
@@ -32,7 +38,8 @@ from wsconsumer.groups.redis.location import Location
         ("unix:///run/redis.sock", {"CLUSTER": True}, "names a Unix socket, and CLUSTER or"),
     ],
     ids=[
-        "empty", "no-list", "several", "no-scheme", "port", "parameter", "pool", "queue",
+        "empty", "no-list", "several", "no-scheme", "port",
+        "hash", "slash", "question-mark", "second", "parameter", "pool", "queue",
         "connections", "unknown-option",
         "timeout-type", "timeout-zero", "timeout-bool", "cluster-type", "both", "socket",
     ],
@@ -52,6 +59,8 @@ def test_no_error_and_no_text_shows_a_password() -> None:
         "redis://me:secret/x@host",
         "redis://:secret@host:0x",
         "redis://:secret@host?a=b",
+        "redis://:12#secret@host",
+        "redis://:12/secret@host",
     ):
         with pytest.raises(ImproperlyConfigured) as caught:
             RedisBackend(url, "prefix", {})
@@ -92,3 +101,32 @@ def test_a_url_can_not_bring_timeouts_or_retries() -> None:
     assert connection.retry.get_retries() == 0
     assert connection.health_check_interval == 0
     assert connection.client_name == "chat"
+
+
+@pytest.mark.parametrize(
+    ("location", "options", "prefix"),
+    [
+        ("redis://h", {}, "wsconsumer"),
+        ("redis://h/0", {}, "wsconsumer"),
+        ("redis://h/1", {}, "wsconsumer/1"),
+        ("redis://h?db=2", {}, "wsconsumer/2"),
+        ("unix:///run/redis.sock?db=3", {}, "wsconsumer/3"),
+        ("redis://one/4,two", {"SENTINEL": "m"}, "wsconsumer/4"),
+        (["redis://one/5", "two"], {"SENTINEL": "m"}, "wsconsumer/5"),
+        ("redis://:a,b@h/6", {}, "wsconsumer/6"),
+    ],
+    ids=["none", "zero", "path", "parameter", "socket", "commas", "list", "comma-in-password"],
+)
+def test_a_database_keeps_sites_apart(
+    location: str | list[str], options: dict[str, Any], prefix: str
+) -> None:
+    """Its number counts in the channels' names where no PREFIX is said."""
+    groups = {
+        "BACKEND": "wsconsumer.groups.redis.RedisBackend",
+        "LOCATION": location,
+        "OPTIONS": options,
+    }
+    with override_settings(WSCONSUMER={"GROUPS": groups}):
+        assert make_backend().prefix == prefix
+    with override_settings(WSCONSUMER={"GROUPS": groups | {"PREFIX": "site"}}):
+        assert make_backend().prefix == "site"

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from ..base import Backend
 from ..batching import not_accepted
 from .cluster import Cluster
-from .location import Location
+from .location import Location, database
 from .node import PLAIN, SHARDED, Node
 from .role import Watch
 from .sentinels import Opener
@@ -33,8 +33,10 @@ class RedisBackend(Backend):
 
     ``LOCATION`` is a URL: ``redis://user:password@host:6379``, ``rediss://`` for TLS, or
     ``unix:///path/to/socket``. Parameters of redis-py's connections go behind it, such as
-    ``rediss://host?ssl_ca_certs=/path``. Groups are channels named ``PREFIX:group``, so the user
-    needs the right to ``&PREFIX:*`` and to the commands of publish/subscribe.
+    ``rediss://host?ssl_ca_certs=/path``; ``max_connections`` (100) bounds those of threads. Groups
+    are channels named ``PREFIX:group``, so the user needs the right to ``&PREFIX:*``, to the
+    commands of publish/subscribe and to PING. Without a ``PREFIX`` it is ``wsconsumer``, or
+    ``wsconsumer/1`` where the URL has the database 1.
 
     ``OPTIONS``:
 
@@ -53,11 +55,38 @@ class RedisBackend(Backend):
     def __init__(
         self, location: str | Sequence[str], prefix: str, options: Mapping[str, Any]
     ) -> None:
+        self._given = location
         self._location = Location.read(location, options)
         super().__init__(self._location.url, prefix, options)
         self._prefix = f"{prefix}:".encode()
         self._commands = SHARDED if self._location.is_cluster else PLAIN
         self._engine: Node | Cluster | None = None
+
+    @classmethod
+    def default_prefix(cls, location: str | Sequence[str]) -> str:
+        """Return one with the database's number, which keeps sites apart elsewhere in Redis."""
+        prefix = super().default_prefix(location)
+        number = database(location)
+        return f"{prefix}/{number}" if number else prefix
+
+    def warnings(self) -> Sequence[str]:
+        """Tell that publish/subscribe knows no databases."""
+        number = database(self._given)
+        if not number:
+            return ()
+        is_default = self.prefix == self.default_prefix(self._given)
+        meaning = (
+            f"it is a part of the channels' names ({self.prefix}:...), so processes of this site "
+            "that name another number, or none, are not reached"
+            if is_default
+            else f"the number separates nothing: all sites with the PREFIX {self.prefix!r} hear "
+            "each other"
+        )
+        return (
+            f"WSCONSUMER['GROUPS']['LOCATION'] has the database {number}, but Redis' "
+            f"publish/subscribe knows no databases: {meaning}. Leave the number out, and give "
+            "each site a PREFIX of its own.",
+        )
 
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver

@@ -173,6 +173,19 @@ def _check_options(options: Mapping[str, Any]) -> None:
         )
 
 
+def database(location: str | Sequence[str]) -> int:
+    """Return the number of the database that a LOCATION names; 0 if there is none."""
+    urls = [*re.split("[;,]", location), location] if isinstance(location, str) else location
+    return next(filter(None, map(_database, urls)), 0)
+
+
+def _database(url: str) -> int:
+    try:
+        return int(parse_url(url).get("db", 0))
+    except ValueError:
+        return 0  # the constructor tells what is wrong
+
+
 def _max_connections(url: str) -> int:
     """Return how many connections threads may have; refuse other parameters of pools."""
     parameters: Any = parse_url(url)
@@ -212,6 +225,9 @@ def _addresses(urls: list[str], port: int) -> tuple[tuple[str, int], ...]:
     addresses = []
     for url in urls:
         try:
+            # Behind these, a part of the password would be read as something else, and be logged.
+            if "@" in "".join(re.split("[/?#]", url.partition("://")[2])[1:]):
+                raise ValueError
             parsed = parse_url(url)
         except ValueError:
             # Python's own words could quote a part of the password.
