@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-GATHER: Final = 0.001
+GATHER: Final = 0.002
 """
 Seconds that a pipeline waits for an answer before it sends the next batch. An engine nearby answers
 within this, and what gathers meanwhile goes in one batch, which is cheaper than many.
