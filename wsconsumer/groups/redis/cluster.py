@@ -1,17 +1,20 @@
 """
 A Redis Cluster: which server has which channel, and what happens when that changes.
 
-Channels are sharded (Redis 7): each belongs to a slot, and each slot to one server. The map of the
-slots is requested at the start and when a server is lost; a server that no longer has a slot says
-which one has it. Read ``node.py`` first.
+Channels are sharded (Redis 7): each belongs to a slot, and each slot to one server, the channel's
+home. The map of the slots is requested at the start, when a server is lost, and every few seconds;
+a server that no longer has a slot says which one has it, but one that became a replica goes on
+without a word. A channel is subscribed at its home and nowhere else, so nothing comes twice. Read
+``node.py`` first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError
@@ -22,13 +25,17 @@ from ..reconnecting import Outage
 from .node import SHARDED, Node
 from .role import ping
 from .sentinels import Opener
-from .slots import MOVES, read_slots, share
+from .slots import MAP, MOVES, read_slots, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .location import Address, Location
     from .node import Take
+
+
+MAP_EVERY: Final = 5.0
+"""Seconds between two requests for the map."""
 
 
 class Cluster:
@@ -44,7 +51,9 @@ class Cluster:
         self._tried = asyncio.Event()
         self._moves: set[asyncio.Task[None]] = set()
         self._finding: asyncio.Task[None] | None = None
+        self._reply: Any = None
         self._find()
+        self._refreshing = asyncio.create_task(self._refresh_always())
 
     async def tried(self) -> None:
         """Wait until it is known whether the cluster is there."""
@@ -94,11 +103,10 @@ class Cluster:
     async def aclose(self) -> None:
         """End all connections."""
         await self._close_nodes()  # from now on nobody tells of a move
-        tasks = {*self._moves, *([self._finding] if self._finding else [])}
+        tasks = {*self._moves, self._refreshing, *([self._finding] if self._finding else [])}
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await asyncio.wait(tasks)
         await self._close_nodes()  # those that the tasks have made meanwhile
 
     async def _close_nodes(self) -> None:
@@ -128,8 +136,20 @@ class Cluster:
             self._tried.set()
             self._finding = None
 
-    async def _ask(self) -> None:
-        """Get the map from the first server that answers; ask those known to be there first."""
+    async def _refresh_always(self) -> None:
+        """Ask for the map every few seconds, and follow it."""
+        while True:
+            await asyncio.sleep(MAP_EVERY)
+            with suppress(RedisError, OSError):  # each server's own supervision tells that
+                if await self._ask():
+                    self._move(dict(self._channels))
+
+    async def _ask(self) -> bool:
+        """
+        Get the map from the first server that answers; ask those known to be there first.
+
+        Return whether it is another one than before.
+        """
         away = {address for address, node in self._nodes.items() if node.outage.is_on}
         known = [address for address in self._nodes if address not in away]
         random.shuffle(known)
@@ -138,15 +158,28 @@ class Cluster:
         location = self._location.within(share(self._location.timeout, len(addresses)))
         for address in addresses:
             try:
-                slots = read_slots(await _ask_one(location, address), address[0])
+                reply = await self._ask_one(location, address)
             except (RedisError, OSError) as error:
                 failed = error
             else:
-                if slots:
-                    self._slots = slots
-                    return
+                if reply:
+                    return self._follow(reply, address)
                 failed = RedisError("no slot has a server")
         raise failed
+
+    async def _ask_one(self, location: Location, address: Address) -> Any:
+        node = self._nodes.get(address)
+        if node is None or node.outage.is_on:
+            return await _ask_stranger(location, address)
+        async with answering(location.timeout):
+            return await node.ask(MAP)
+
+    def _follow(self, reply: Any, address: Address) -> bool:
+        if reply == self._reply:  # the usual case; a map has 16,384 slots
+            return False
+        self._reply = reply
+        self._slots = read_slots(reply, address[0])
+        return True
 
     def _node(self, address: Address) -> Node:
         node = self._nodes.get(address)
@@ -175,13 +208,30 @@ class Cluster:
     async def _place_at(self, address: Address, channels: list[bytes]) -> None:
         node = self._node(address)
         await node.tried()
-        new = [channel for channel in channels if channel not in node.channels]
-        if new:
-            await node.subscribe(new)
+        here = [channel for channel in channels if self._home(channel) == address]
+        # Before they are subscribed here: otherwise a message could come from both.
+        others = [other for other in self._nodes.values() if other is not node]
+        left = [(other, other.channels.keys() & set(here)) for other in others]
+        await asyncio.gather(*(other.unsubscribe(gone) for other, gone in left if gone))
+        await node.subscribe([channel for channel in here if channel not in node.channels])
+
+    def _home(self, channel: bytes) -> Address | None:
+        """Return where a channel belongs now, if it is wanted still."""
+        slot = self._channels.get(channel)
+        return None if slot is None else self._slots.get(slot)
+
+    async def _let_go(self) -> None:
+        """Close connections to servers that have nothing of ours any more."""
+        homes = set(self._slots.values())
+        for address, node in [*self._nodes.items()]:
+            if address not in homes and not node.channels and not node.outage.is_on:
+                del self._nodes[address]
+                await node.aclose()
 
     def _learn(self, asked: Address, error: MovedError) -> None:
         """Remember where a slot is now, as its former server says."""
         self._slots[error.slot_id] = (error.host or asked[0], error.port)
+        self._reply = None  # the next map may be one that was true before
 
     def _moved(self, asked: Address, error: MovedError) -> None:
         """Subscribe to the channels of a slot at its new server."""
@@ -198,7 +248,9 @@ class Cluster:
         task.add_done_callback(self._moves.discard)
 
     async def _place_quietly(self, channels: Mapping[bytes, int]) -> None:
-        if not await self._place(channels):
+        if await self._place(channels):
+            await self._let_go()
+        else:
             self._find()
 
     async def _lost(self, address: Address) -> bool:
@@ -214,11 +266,11 @@ class Cluster:
         return is_needed
 
 
-async def _ask_one(location: Location, address: Address) -> Any:
+async def _ask_stranger(location: Location, address: Address) -> Any:
     connection = await Opener(location, address).connect()
     try:
         async with answering(location.timeout):
-            await connection.send_command("CLUSTER SLOTS", check_health=False)
+            await connection.send_command(*MAP, check_health=False)
             return await connection.read_response(disable_decoding=True)
     finally:
         await connection.disconnect(nowait=True)

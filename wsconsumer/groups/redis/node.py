@@ -352,6 +352,10 @@ class Node:
         except Exception as error:
             raise not_accepted(self._name, channel.decode(), error) from error
 
+    async def ask(self, command: Command) -> Any:
+        """Return the server's reply to a command, or raise what it is."""
+        return await self._publisher.ask(command)
+
     def refuse_if_away(self, channel: bytes) -> None:
         """Raise ``BackendError`` while the server is known to be away."""
         error = self.outage.error

@@ -187,6 +187,10 @@ class Publisher:
         """Return when the server has taken it; raise what prevented it."""
         await self._pipeline.publish((channel, body), len(body))
 
+    async def ask(self, command: Command) -> Any:
+        """Return the reply to another command, or raise what it is."""
+        return await (await self._open()).ask(command)
+
     async def beat(self) -> None:
         """
         Use the connection, so that nothing on the way forgets it, and see what it leads to.

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .location import Address
 
+MAP: Final = ("CLUSTER", "SLOTS")
+"""The command that returns the map."""
+
 MOVES: Final = 5
 """Servers to which a broadcast follows its slot."""
 

@@ -19,7 +19,7 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 
 from .role import QUESTIONS, ReplicaError, Watch
 from .sentinels import SyncOpener
-from .slots import MOVES, read_slots, share
+from .slots import MAP, MOVES, read_slots, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,7 +190,7 @@ class ClusterThreads:
 def _ask_one(location: Location, address: Address) -> Any:
     connection = SyncOpener(location, address).connect()
     try:
-        connection.send_command("CLUSTER SLOTS", check_health=False)
+        connection.send_command(*MAP, check_health=False)
         return connection.read_response(disable_decoding=True)
     finally:
         connection.disconnect()
