@@ -19,16 +19,13 @@ from redis.connection import parse_url as sync_parse_url
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from ..options import SECONDS, check_options
+from ..options import SECONDS, TIMEOUT, check_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Address: TypeAlias = "tuple[str, int]"
 """Host and port."""
-
-TIMEOUT: Final = 5
-"""Seconds for connecting, and for a reply, unless ``OPTIONS`` say otherwise."""
 
 MAX_CONNECTIONS: Final = 100
 """Connections of a process's threads, unless the URL's ``max_connections`` says otherwise."""
@@ -119,7 +116,7 @@ class Location:
 
     def sync_connection(self, address: Address | None = None) -> Any:
         """Return one for a thread."""
-        url = sync_parse_url(self.url)  # type: ignore[no-untyped-call]
+        url = sync_parse_url(self.url)  # type: ignore[no-untyped-call]  # redis-py's
         kwargs = self._kwargs(url, address) | {
             "socket_timeout": self.timeout,
             "retry": Retry(NoBackoff(), 0),
