@@ -11,6 +11,7 @@ from .exceptions import (
 )
 from .groups import abroadcast, broadcast
 from .handshake.views import asgi_view
+from .json_consumer import JsonWebsocketConsumer
 from .protocol import CloseCode, ConnectionState
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ConnectionState",
     "InvalidEvent",
     "InvalidState",
+    "JsonWebsocketConsumer",
     "TooManyGroups",
     "WebsocketConsumer",
     "WsconsumerError",

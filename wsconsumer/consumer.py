@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .exceptions import WsconsumerError
-from .groups.envelope import encode_json
+from .exceptions import InvalidState, WsconsumerError
+from .groups.envelope import event_of
 from .handshake.views import ConsumerView
+from .hints import too_early
 from .hooks import check_hooks
 from .limits import Limits, check_limits
+from .misnomers import check_names, keep_facts
 from .protocol import CloseCode, ConnectionState, RawHeaders
 from .session import Session
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
-    from .protocol import Header, Receive, Scope, Send
+    from .protocol import Event, Header, Receive, Scope, Send
 
 
 class WebsocketConsumer(Limits, ConsumerView):
@@ -47,6 +49,7 @@ class WebsocketConsumer(Limits, ConsumerView):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        check_names(cls)
         check_hooks(cls)
         check_limits(cls)
 
@@ -76,7 +79,7 @@ class WebsocketConsumer(Limits, ConsumerView):
         Runs beside ``receive()``, one message at a time, in order. As is, the client gets it, by a
         shorter way than through here.
         """
-        await self.send(data if isinstance(data, str | bytes) else encode_json(data))
+        await self.send(data)
 
     # Verbs: call these.
 
@@ -107,13 +110,13 @@ class WebsocketConsumer(Limits, ConsumerView):
         connection.check_loop("reject()")
         await connection.reject(status, body, headers)
 
-    async def send(self, data: str | bytes | bytearray | memoryview) -> None:
+    async def send(self, data: Any) -> None:
         """
-        Send one message: ``str`` as text, ``bytes`` as binary.
+        Send one message: ``str`` as text, ``bytes`` as binary, anything else as JSON.
 
         Raises ``InvalidState`` before ``accept()``, ``ConnectionClosed`` after ``close()`` or once
-        the client has gone, ``TypeError`` for other data, ``ValueError`` for text that UTF-8 can't
-        say.
+        the client has gone, ``TypeError`` for what JSON can't say, ``ValueError`` for text that
+        UTF-8 can't say. In ``disconnect()`` it does nothing.
         """
         # Straight to the server: each coroutine between would cost a quarter of the raw loop.
         connection = self._wsconsumer.connection
@@ -121,24 +124,18 @@ class WebsocketConsumer(Limits, ConsumerView):
         if emit is None:
             self._wsconsumer.refuse_send()
             return
+        if isinstance(data, str):
+            event: Event = {"type": "websocket.send", "text": data}
+        elif isinstance(data, bytes):
+            event = {"type": "websocket.send", "bytes": data}
+        else:
+            event = event_of(data, f"{type(self).__name__}.send()")
         try:
-            if isinstance(data, str):
-                await emit({"type": "websocket.send", "text": data})
-                return
-            if isinstance(data, bytes):
-                await emit({"type": "websocket.send", "bytes": data})
-                return
-            if isinstance(data, bytearray | memoryview):
-                await emit({"type": "websocket.send", "bytes": bytes(data)})
-                return
+            await emit(event)
         except WsconsumerError:
             raise
         except Exception as error:
             raise connection.send_error(data) from error
-        raise TypeError(
-            f"{type(self).__name__}.send() expects str or bytes, got {type(data).__name__}. "
-            "Encode it first, for instance with json.dumps()."
-        )
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """
@@ -211,6 +208,8 @@ class WebsocketConsumer(Limits, ConsumerView):
         try:
             return self.request.user
         except AttributeError as error:
+            if "request" not in vars(self):
+                raise InvalidState(too_early(type(self), "user")) from None
             raise ImproperlyConfigured(
                 f"{type(self).__name__}.user needs a request with a user. Add "
                 "django.contrib.auth.middleware.AuthenticationMiddleware to MIDDLEWARE, or give "
@@ -232,3 +231,6 @@ class WebsocketConsumer(Limits, ConsumerView):
         return self._wsconsumer.serve(
             self, self, scope, receive, send, accept_headers=accept_headers, hears_groups=overrides
         )
+
+
+keep_facts(WebsocketConsumer)

@@ -14,6 +14,7 @@ COUNTERS: Final = {
     "origin_refused": "handshakes refused because of their Origin",
     "hook_interrupted": "hooks that were cancelled because the client left",
     "message_dropped": "messages that came after the close, so that no hook saw them",
+    "message_malformed": "messages that were not JSON, to a JsonWebsocketConsumer",
     "hook_failed": "exceptions that came out of a hook or a spawned coroutine",
     "transaction_left": "transactions that a consumer's sync code had left open",
     "outbox_dropped": "broadcasts that a slow client's outbox had no room for",

@@ -6,12 +6,15 @@ moments at which a mistake can be told.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import iscoroutinefunction
 
 from .escaping import quote
 from .limits import LIMITS, check_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HOOKS: Final[dict[str, tuple[str, ...]]] = {
     "connect": (),
@@ -22,22 +25,9 @@ HOOKS: Final[dict[str, tuple[str, ...]]] = {
 """Each hook with the arguments that it is called with."""
 
 
-RESERVED: Final = ("_wsconsumer", "__call__")
-"""What is ours in a consumer besides its documented names."""
-
-
-def check_hooks(cls: type) -> None:
-    """
-    Raise ``TypeError`` if a hook is not an ``async def`` that takes its arguments.
-
-    Also for a name that is reserved.
-    """
-    for name in RESERVED:
-        if name in vars(cls):
-            raise TypeError(
-                f"{cls.__name__}.{name} is reserved: it runs the consumer. Choose another name."
-            )
-    for name, arguments in HOOKS.items():
+def check_hooks(cls: type, hooks: Mapping[str, tuple[str, ...]] = HOOKS) -> None:
+    """Raise ``TypeError`` if a hook is not an ``async def`` that takes its arguments."""
+    for name, arguments in hooks.items():
         wanted = f"async def {name}({', '.join(('self', *arguments))})"
         hook = getattr(cls, name)
         if not iscoroutinefunction(hook):
@@ -53,6 +43,25 @@ def check_hooks(cls: type) -> None:
                 f"{cls.__name__}.{name} can't be called as {name}({', '.join(arguments)}): "
                 f"{error}. Write `{wanted}`."
             ) from None
+
+
+def check_answer(consumer: object, answer: object) -> None:
+    """Raise ``TypeError`` if ``connect()`` returned something, as a view would to refuse."""
+    if answer is None:
+        return
+    name = type(consumer).__name__
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise TypeError(
+            f"{name}.connect() must return None, got the coroutine {answer.__qualname__}(), which "
+            "never ran. Write `await` before the call."
+        )
+    # The project's own __repr__() has no business on the event loop.
+    got = repr(answer) if isinstance(answer, bool) else type(answer).__name__
+    raise TypeError(
+        f"{name}.connect() must return None, got {got}. To refuse the connection, write "
+        "`await self.reject(403)`, or raise PermissionDenied or Http404."
+    )
 
 
 def check_initkwargs(cls: type, function: str, initkwargs: dict[str, Any]) -> None:

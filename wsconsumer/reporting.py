@@ -13,6 +13,7 @@ from django.utils.functional import LazyObject, empty
 from .cancellation import Cause
 from .counters import counters
 from .escaping import escape, message_of, quote
+from .hints import add_hint
 from .log_thread import log, log_thread
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def report(consumer: Requested, hook: str, error: BaseException) -> None:
     """Count an exception that came out of a hook; log and signal it in the thread for the log."""
     request = consumer.request
     counters["hook_failed"] += 1
+    add_hint(consumer, error)
     log(
         logger,
         logging.ERROR,

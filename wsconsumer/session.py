@@ -18,6 +18,7 @@ from .connection.monitor import monitor
 from .exceptions import ConnectionClosed, InvalidState
 from .groups.hub import Hub, hub, log_malformed
 from .groups.member import Member
+from .hooks import check_answer
 from .protocol import Action, CloseCode, ConnectionState, empty_message
 from .reporting import log_cancelled, log_closed, log_dropped, log_overdue
 from .sessions import warn_if_changed
@@ -47,7 +48,7 @@ class Consumer(Protocol):
 
     request: HttpRequest
 
-    async def connect(self) -> None: ...
+    async def connect(self) -> object: ...
     async def receive(self, data: str | bytes) -> None: ...
     async def disconnect(self, code: int, reason: str) -> None: ...
     async def group_message(self, group: str, data: Any) -> None: ...
@@ -59,7 +60,7 @@ class NotConnected:
     def __getattr__(self, name: str) -> Any:
         raise InvalidState(
             "This consumer has no connection yet. The verbs and facts of a connection are there in "
-            "its hooks; in __init__() and setup() there is only the consumer."
+            "its hooks; in __init__(), setup() and dispatch() there is only the consumer."
         )
 
 
@@ -176,7 +177,7 @@ class Session:
             return False
         self.handling = {"type": "websocket.connect"}
         try:
-            await self._consumer.connect()
+            check_answer(self._consumer, await self._consumer.connect())
             if connection.state is ConnectionState.CONNECTING:
                 await connection.accept()
         except BaseException as error:

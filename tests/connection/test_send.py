@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import uuid
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.utils.translation import gettext_lazy
 
 from tests.connection.deciding import error_in_connect
 from tests.fakes import ACCEPT, CONNECT, Wire, disconnect, run, scope, sent, text
@@ -82,22 +86,58 @@ class Catching(WebsocketConsumer):
     seen: list[Exception] = []  # noqa: RUF012  # each test sets its own
 
 
-@pytest.mark.parametrize("data", [{"a": 1}, 7, None], ids=repr)
-async def test_send_wants_text_or_bytes(data: Any) -> None:
-    """Anything but str and bytes is refused with its type, and the connection stays open."""
+@pytest.mark.parametrize(
+    ("data", "json"),
+    [
+        ({"a": 1}, '{"a":1}'),
+        ([1, None], "[1,null]"),
+        (7, "7"),
+        (None, "null"),
+        (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), '"2026-01-02T00:00:00Z"'),
+        (Decimal("1.10"), '"1.10"'),
+        (uuid.UUID(int=1), '"00000000-0000-0000-0000-000000000001"'),
+        (gettext_lazy("Hello"), '"Hello"'),
+    ],
+    ids=repr,
+)
+async def test_anything_else_is_json(data: Any, json: str) -> None:
+    """What is neither text nor bytes goes out as broadcast() would send it."""
+    application = Echo.as_asgi(wrap=staticmethod(lambda _: data))
+    assert await run(application, text("go"), disconnect()) == [ACCEPT, sent(json)]
+
+
+async def test_what_json_can_not_say() -> None:
+    """It is refused with its type, and the connection stays open."""
     errors: list[Exception] = []
 
     class Sending(Catching):
         seen = errors
 
         async def act(self, _: str) -> None:
-            await self.send(data)
+            await self.send({"user": object()})
 
     assert await run(Sending.as_asgi(), text("go"), disconnect()) == [ACCEPT]
+    assert type(errors[0]) is TypeError
     assert str(errors[0]) == (
-        f"Sending.send() expects str or bytes, got {type(data).__name__}. "
-        "Encode it first, for instance with json.dumps()."
+        "Sending.send() expects str, bytes, or what is JSON serializable, got dict: object is not "
+        "JSON serializable. Make it a str, or of dicts, lists, numbers and texts."
     )
+
+
+async def test_json_to_a_client_that_has_gone() -> None:
+    """What the server does not take is a closed connection, for JSON too."""
+    errors: list[Exception] = []
+
+    class Sending(Catching):
+        seen = errors
+
+        async def act(self, data: str) -> None:
+            await self.send({"data": data})
+
+    wire = Wire(CONNECT, text("go"), disconnect())
+    wire.fail_on = "websocket.send"
+    await Sending.as_asgi()(scope(), wire.receive, wire.send)
+    assert type(errors[0]) is ConnectionClosed
 
 
 async def test_text_that_utf8_can_not_say() -> None:

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections import OrderedDict
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db.models import TextChoices
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
 from wsconsumer.groups import envelope
-from wsconsumer.groups.envelope import Broadcast, encode, encode_json
+from wsconsumer.groups.envelope import Broadcast, encode, event_of
 from wsconsumer.groups.names import check_group
 
 ID = uuid.UUID(int=1)
+
+
+class Age(int):
+    """A number of a class of its own."""
+
+
+class Ratio(float):
+    """The same, with a point."""
+
+
+class Suit(TextChoices):
+    """What a model's field may hold."""
+
+    HEARTS = "h"
 
 
 @pytest.mark.parametrize(
@@ -32,6 +49,11 @@ ID = uuid.UUID(int=1)
         (dt.date(2026, 1, 2), {"text": '"2026-01-02"'}, "2026-01-02"),
         (Decimal("1.10"), {"text": '"1.10"'}, "1.10"),
         ([gettext_lazy("Hello")], {"text": '["Hello"]'}, ["Hello"]),
+        ({"html": mark_safe("<b>")}, {"text": '{"html":"<b>"}'}, {"html": "<b>"}),
+        (mark_safe("<b>"), {"text": "<b>"}, "<b>"),
+        ([Age(7), Ratio(0.5)], {"text": "[7,0.5]"}, [7, 0.5]),
+        (OrderedDict(a=1), {"text": '{"a":1}'}, {"a": 1}),
+        ([Suit.HEARTS], {"text": '["h"]'}, ["h"]),
     ],
     ids=repr,
 )
@@ -42,6 +64,7 @@ def test_there_and_back(data: Any, event: dict[str, Any], received: Any) -> None
     assert (broadcast.group, broadcast.sender_id, broadcast.data) == ("g", b"id", received)
     payload = event.get("bytes", event.get("text", "").encode())
     assert broadcast.size == len(payload)
+    assert event_of(data, "Chat.send()") == broadcast.event
 
 
 def test_each_hook_gets_its_own() -> None:
@@ -65,6 +88,8 @@ def test_what_can_not_be_sent(data: Any, error: type[Exception], text: str) -> N
     """The sentence says what was expected and what came."""
     with pytest.raises(error, match=text):
         encode(data)
+    with pytest.raises(error, match=r"^Chat\.send\(\) "):
+        event_of(data, "Chat.send()")
 
 
 def test_what_contains_itself() -> None:
@@ -73,11 +98,6 @@ def test_what_contains_itself() -> None:
     endless.append(endless)
     with pytest.raises(TypeError, match="got list: "):
         encode(endless)
-
-
-def test_json_for_one() -> None:
-    """The text that a client gets for JSON, when a hook sends it on."""
-    assert encode_json({"a": 1}) == '{"a":1}'
 
 
 def test_json_that_is_none() -> None:

@@ -42,20 +42,31 @@ _kinds: Final[dict[int, Kind]] = {}
 
 
 def add_kind(kind: Kind) -> None:
-    """Let a kind of payload be broadcast; of two that fit, the one that was added last is used."""
+    """
+    Let a kind of payload be broadcast and sent; of two that fit, the last that was added is used.
+
+    ``str``, ``dict`` and ``list`` are always text and JSON, subclasses aside.
+    """
     if kind.code in _kinds:
         raise ValueError(f"The code {kind.code:#x} belongs to another kind of envelope.")
     _kinds[kind.code] = kind
 
 
-def _encode_lazy_text(value: Any) -> Any:
-    """Encode Django's lazy translations, which JSON does not know."""
+_PLAIN: Final = (str, int, float)
+
+
+def _encode_other(value: Any) -> Any:
+    """Encode Django's lazy translations, and its safe strings: JSON knows only exact types."""
     if isinstance(value, Promise):
         return str(value)
+    for plain in _PLAIN:
+        if isinstance(value, plain):
+            # str() of a safe string is the safe string itself.
+            return str.__str__(value) if plain is str else plain(value)
     raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-_to_json: Final = msgspec.json.Encoder(enc_hook=_encode_lazy_text).encode
+_to_json: Final = msgspec.json.Encoder(enc_hook=_encode_other).encode
 _from_json: Final = msgspec.json.Decoder().decode
 
 
@@ -84,6 +95,8 @@ TEXT: Final = Kind(
     event=_text_event,
     read=lambda payload, event: event["text"],
 )
+_CONTAINERS: Final = frozenset({dict, list})
+
 for _kind in (JSON, BINARY, TEXT):
     add_kind(_kind)
 
@@ -96,38 +109,46 @@ def encode(data: Any, sender_id: bytes = b"") -> bytes:
     not JSON serializable, ``ValueError`` for text that is not valid UTF-8.
     """
     kind = _kind_of(data)
-    return b"%c%c%b%b" % (kind.code, len(sender_id), sender_id, _payload(kind, data))
+    return b"%c%c%b%b" % (kind.code, len(sender_id), sender_id, _payload(kind, data, "broadcast()"))
 
 
 def _kind_of(data: Any) -> Kind:
-    if type(data) is str:  # the most usual kind, without a search
+    # The most usual kinds, without a search.
+    if type(data) is str:
         return TEXT
+    if type(data) in _CONTAINERS:
+        return JSON
     for kind in reversed(_kinds.values()):
         if kind.fits(data):
             return kind
     raise AssertionError  # pragma: no cover  # JSON fits all data
 
 
-def encode_json(data: Any) -> str:
-    """Return what a client gets that is sent neither text nor bytes."""
-    return _to_json(data).decode()
+def event_of(data: Any, verb: str) -> Event:
+    """Return the ASGI event for one client; ``verb`` is the name that errors use."""
+    kind = _kind_of(data)
+    return kind.event(_payload(kind, data, verb))
 
 
-def _payload(kind: Kind, data: Any) -> bytes:
+def _payload(kind: Kind, data: Any, verb: str) -> bytes:
     try:
         return kind.encode(data)
-    except (TypeError, RecursionError) as error:
-        raise TypeError(
-            f"broadcast() expects str, bytes, or what is JSON serializable, got "
-            f"{type(data).__name__}: {message_of(error)}. Make it a str, or of dicts, lists, "
-            "numbers and texts."
-        ) from error
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"broadcast() can't send this: {error.reason} in "
+    except (TypeError, UnicodeEncodeError, RecursionError) as error:
+        raise _explain(verb, data, error) from error
+
+
+def _explain(verb: str, data: Any, error: Exception) -> Exception:
+    """Return the error for what can't be encoded: what was expected, and what is wrong with it."""
+    if isinstance(error, UnicodeEncodeError):
+        return ValueError(
+            f"{verb} can't send this: {error.reason} in "
             f"'{escape(error.object[error.start : error.end])}'. Text on a websocket is UTF-8 "
             "(RFC 6455 section 5.6)."
-        ) from error
+        )
+    return TypeError(
+        f"{verb} expects str, bytes, or what is JSON serializable, got {type(data).__name__}: "
+        f"{message_of(error)}. Make it a str, or of dicts, lists, numbers and texts."
+    )
 
 
 class Broadcast:

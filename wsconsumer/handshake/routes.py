@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from .. import conf
-from .views import websocket_application
+from .access import before_dispatch
+from .views import ConsumerView, websocket_application
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +29,15 @@ class Route(NamedTuple):
 
     @property
     def decorators(self) -> list[str]:
-        """What wraps the view, outermost first."""
+        """What wraps the view or stands before its ``dispatch()``, outermost first."""
         names = []
         view = self.view
         while hasattr(view, "__wrapped__"):
             names.append(_decorator(view))
             view = view.__wrapped__
+        consumer = self.application
+        if inspect.isclass(consumer) and issubclass(consumer, ConsumerView):
+            names += _before_dispatch(consumer)
         return names
 
 
@@ -62,6 +66,38 @@ def _routes(resolver: URLResolver, prefix: str, namespaces: tuple[str, ...]) -> 
         else:
             inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
             yield from _routes(pattern, path, inner)
+
+
+def _before_dispatch(consumer: type[ConsumerView]) -> Iterator[str]:
+    """Name mixins by their class, ``method_decorator`` by what it applies."""
+    inherited = [vars(base).get("dispatch") for base in consumer.__mro__]
+    for base in before_dispatch(consumer, ConsumerView):
+        dispatch = vars(base)["dispatch"]
+        while hasattr(dispatch, "__wrapped__"):
+            yield from _method_decorators(dispatch)
+            dispatch = dispatch.__wrapped__
+            if dispatch in inherited:
+                break
+        else:
+            is_mixin = not issubclass(base, ConsumerView)
+            yield base.__name__ if is_mixin else f"{base.__name__}.dispatch"
+
+
+def _method_decorators(wrapper: Callable[..., Any]) -> Iterator[str]:
+    if _decorator(wrapper) != "_multi_decorate":
+        yield _decorator(wrapper)
+        return
+    # Innermost first. They name themselves when they decorate something, as Django has them do too.
+    for decorator in reversed(inspect.getclosurevars(wrapper).nonlocals["decorators"]):
+
+        def view() -> None:
+            """Stand for a view."""
+
+        wrapped = decorator(view)
+        if wrapped is not view:
+            yield _decorator(wrapped)
+        else:
+            yield getattr(decorator, "__name__", type(decorator).__name__)
 
 
 def _decorator(wrapper: Callable[..., Any]) -> str:

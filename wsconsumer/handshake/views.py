@@ -2,7 +2,8 @@
 From ``urls.py``, or plain ASGI, to an instance: what Django's ``View`` is to a page.
 
 ``as_view()`` and ``as_asgi()`` make an instance for each connection and call ``setup()`` on it; the
-instance is an ASGI application for that one connection.
+instance is an ASGI application for that one connection. A consumer is a view down to
+``dispatch()``, which answers with the upgrade: whatever stands before it may answer something else.
 """
 
 from __future__ import annotations
@@ -12,23 +13,26 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 from ..escaping import quote
+from ..hints import add_early_hint
 from ..hooks import check_initkwargs
 from ..per_thread import adapt_handlers, enter_websocket, leave_websocket
 from ..servers import adapt
+from .access import check_view, refuse_dispatch
 from .request import WebsocketRequest
 from .response import UpgradeRequired, UpgradeResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
 
     from ..protocol import Application, Event, Header, Receive, Scope, Send
 
 
 C = TypeVar("C", bound="ConsumerView")
 
-View: TypeAlias = "Callable[..., HttpResponse]"
+View: TypeAlias = "Callable[..., HttpResponseBase]"
 
 
 def mark(view: View, application: object) -> View:
@@ -55,7 +59,7 @@ def asgi_view(application: Application) -> View:
     ``kwargs``, as Channels names them.
     """
 
-    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not isinstance(request, WebsocketRequest):
             return UpgradeRequired(request)
         more = {"cookies": request.COOKIES, "url_route": {"args": args, "kwargs": kwargs}}
@@ -72,7 +76,16 @@ def asgi_view(application: Application) -> View:
 
         return UpgradeResponse(mounted)
 
+    # Metrics and traces name a view by these.
+    view.__module__, view.__qualname__ = names_of(application)
+    view.__name__ = view.__qualname__.rpartition(".")[2]
     return mark(view, application)
+
+
+def names_of(application: object) -> tuple[str, str]:
+    """Return the module and qualified name of an ASGI application, or of its class."""
+    named = application if hasattr(application, "__qualname__") else type(application)
+    return named.__module__, named.__qualname__
 
 
 def _with_headers(send: Send, headers: Sequence[Header]) -> Send:
@@ -93,6 +106,10 @@ class ConsumerView:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_view(cls, ConsumerView)
+
     def __init__(self, **initkwargs: Any) -> None:
         for name, value in initkwargs.items():
             setattr(self, name, value)
@@ -103,22 +120,39 @@ class ConsumerView:
         self.args = args
         self.kwargs = kwargs
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """
+        Answer the request for a websocket: with the upgrade, as is.
+
+        Runs with the handshake, in its thread, before ``connect()``. What a mixin, a decorator
+        (``method_decorator(..., name="dispatch")``) or an override answers instead is the denial.
+        """
+        return UpgradeResponse(self)
+
     @classmethod
-    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponse]:
+    def as_view(cls, **initkwargs: Any) -> View:
         """
         Return a Django view for ``urls.py``; it can be decorated like any other.
 
         ``initkwargs`` set attributes that the class already has; others are a ``TypeError``. For a
-        websocket the view returns a 101 response that carries the consumer, for plain HTTP
-        426 Upgrade Required (RFC 9110 section 15.5.22).
+        websocket the view returns what ``dispatch()`` answers, which is a 101 response that
+        carries the consumer unless something refuses; for plain HTTP 426 Upgrade Required
+        (RFC 9110 section 15.5.22).
         """
         check_initkwargs(cls, "as_view", initkwargs)
 
-        def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not isinstance(request, WebsocketRequest):
                 return UpgradeRequired(request)
-            return UpgradeResponse(make_consumer(cls, initkwargs, request, args, kwargs))
+            consumer = make_consumer(cls, initkwargs, request, args, kwargs)
+            return consumer.dispatch(request, *args, **kwargs)
 
+        # What decorators said of dispatch(), such as login_not_required; its decorators are listed
+        # apart.
+        view.__dict__.update(cls.dispatch.__dict__)
+        view.__dict__.pop("__wrapped__", None)
+        view.view_class = cls  # type: ignore[attr-defined]  # as on Django's own views
+        view.view_initkwargs = initkwargs  # type: ignore[attr-defined]  # the same
         view.__doc__ = cls.__doc__
         view.__module__ = cls.__module__
         view.__qualname__ = view.__name__ = cls.__name__
@@ -132,9 +166,11 @@ class ConsumerView:
         There is no handshake: neither Host nor Origin is checked, no ``MIDDLEWARE`` and no
         decorator runs, and sync code runs in asgiref's threads, not in a lane. ``args`` and
         ``kwargs`` come from ``scope["url_route"]``, ``user`` and ``session`` from the scope, if an
-        outer application has put them there.
+        outer application has put them there. A class with a ``dispatch()`` of its own, or of a
+        mixin, is refused (``TypeError``): nothing would call it.
         """
         check_initkwargs(cls, "as_asgi", initkwargs)
+        refuse_dispatch(cls, ConsumerView)
         adapt_handlers()
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,7 +208,11 @@ def make_consumer(
     kwargs: dict[str, Any],
 ) -> C:
     """Return the instance for one connection."""
-    consumer = cls(**initkwargs)
+    try:
+        consumer = cls(**initkwargs)
+    except AttributeError as error:
+        add_early_hint(cls, error)
+        raise
     consumer.setup(request, *args, **kwargs)
     if not hasattr(consumer, "request"):
         raise ImproperlyConfigured(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand
 
 from wsconsumer.handshake.routes import Route, websocket_routes
+from wsconsumer.handshake.views import names_of
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -39,12 +40,9 @@ class Command(BaseCommand):
 
 
 def _row(route: Route) -> dict[str, Any]:
-    application: Any = route.application
-    name = getattr(application, "__qualname__", type(application).__qualname__)
-    module = getattr(application, "__module__", type(application).__module__)
     return {
         "path": route.path,
-        "application": f"{module}.{name}",
+        "application": ".".join(names_of(route.application)),
         "name": route.name,
         "decorators": route.decorators,
     }
