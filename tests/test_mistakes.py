@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.mixins import (
     LoginRequiredMixin,
     PermissionRequiredMixin,
     UserPassesTestMixin,
 )
-from django.http import HttpResponseForbidden
+from django.contrib.auth.models import User
+from django.http import Http404, HttpResponseForbidden
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.generic import TemplateView
 
-from tests.fakes import DENIAL, run
-from wsconsumer import WebsocketConsumer
+from tests.fakes import DENIAL, disconnect, run, scope, text
+from wsconsumer import InvalidState, JsonWebsocketConsumer, WebsocketConsumer, broadcast
+from wsconsumer.handshake.request import WebsocketRequest
 from wsconsumer.test import connect
 
 if TYPE_CHECKING:
@@ -82,6 +87,66 @@ CLASSES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: method_decorator(lambda view: view, name="dispatch")(make()).as_asgi(),
         r"dispatch\(\) of Chat would never run",
     ),
+    "recieve": (
+        lambda: make(recieve=coroutine),
+        r"Chat\.recieve would never be used\. Did you mean receive\?",
+    ),
+    "receve": (lambda: make(receve=coroutine), "Did you mean receive"),
+    "recceive": (lambda: make(recceive=coroutine), "Did you mean receive"),
+    "conect": (lambda: make(conect=coroutine), "Did you mean connect"),
+    "disconect": (lambda: make(disconect=coroutine), "Did you mean disconnect"),
+    "group_mesage": (lambda: make(group_mesage=coroutine), "Did you mean group_message"),
+    "dispach": (lambda: make(dispach=coroutine), "Did you mean dispatch"),
+    "max_group": (lambda: make(max_group=5), r"Chat\.max_group would never .* mean max_groups\?"),
+    "recieve-of-a-mixin": (
+        lambda: make(type("Mixin", (), {"recieve": coroutine}), WebsocketConsumer),
+        r"Mixin\.recieve would never be used",
+    ),
+    "recieve_json": (
+        lambda: make(JsonWebsocketConsumer, recieve_json=coroutine),
+        "Did you mean receive_json",
+    ),
+    "receive_json": (
+        lambda: make(receive_json=coroutine),
+        r"Chat\.receive_json is a hook of Channels, which nothing calls here\. Make it a class of "
+        "JsonWebsocketConsumer",
+    ),
+    "websocket_connect": (
+        lambda: make(websocket_connect=coroutine),
+        r"Chat\.websocket_connect is a hook of Channels, .* Write `async def connect\(self\)`",
+    ),
+    "websocket_receive": (
+        lambda: make(websocket_receive=coroutine),
+        r"Write `async def receive\(self, data\)`",
+    ),
+    "websocket_disconnect": (
+        lambda: make(websocket_disconnect=coroutine),
+        r"Write `async def disconnect\(self, code, reason\)`",
+    ),
+    "encode_json": (
+        lambda: make(JsonWebsocketConsumer, encode_json=classmethod(coroutine)),
+        r"Chat\.encode_json is a hook of Channels, .* send\(\) encodes Django's types",
+    ),
+    "groups": (
+        lambda: make(groups=["news"]),
+        r"Chat\.groups would hide the fact groups of Chat\. Write `await self\.join\(group\)`",
+    ),
+    "user": (
+        lambda: make(user=property(coroutine)),
+        r"Chat\.user would hide the fact user of Chat\. .* sets `self\.request\.user`",
+    ),
+    "kwargs": (
+        lambda: make(kwargs={}),
+        "would hide the fact kwargs of Chat. It comes from the URL",
+    ),
+    "send": (
+        lambda: make(send=coroutine),
+        r"Chat\.send would hide the verb send of Chat\. Give yours another name, and call it",
+    ),
+    "close-of-a-mixin": (
+        lambda: make(type("Mixin", (), {"close": coroutine}), WebsocketConsumer),
+        r"Mixin\.close would hide the verb close of Chat",
+    ),
 }
 
 
@@ -95,6 +160,26 @@ def test_a_class_that_can_not_work(mistake: Callable[[], object], message: str) 
 def test_a_class_that_calls_each_hook_of_its_bases() -> None:
     """A hook behind the consumer is fine where the class has one of its own, which may call it."""
     make(WebsocketConsumer, Joining, connect=coroutine)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["reconnect", "received", "receiver", "connected", "disconnected", "on_message", "message",
+     "path", "session", "group", "groups_of_user", "sender", "send_json", "encode_json", "scopes"],
+)  # fmt: skip
+def test_other_names_are_free(name: str) -> None:
+    """However near a name is to one of ours, it is the user's if it is more than a slip."""
+    make(**{name: coroutine})
+
+
+def test_names_behind_the_consumer_are_free() -> None:
+    """What a mixin behind it has under the name of a verb hides nothing."""
+    make(WebsocketConsumer, type("Mixin", (), {"send": coroutine, "state": 1}))
+
+
+def test_types_of_facts_are_free() -> None:
+    """An annotation alone narrows a fact for type checkers, and hides nothing."""
+    make(__annotations__={"user": "User", "kwargs": "dict[str, str]"})
 
 
 # Told in the log, and the client gets 500 or 1011
@@ -151,3 +236,202 @@ async def test_a_send_in_disconnect() -> None:
     async with connect(Chat) as ws:
         await ws.close(1000)
     assert done == [1000]
+
+
+# Told by a note on the exception
+
+
+def doing(act: Callable[[Any], Any]) -> type[WebsocketConsumer]:
+    """Return a consumer that does something with itself for each message."""
+
+    class Chat(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            answer = act(self)
+            if inspect.isawaitable(answer):
+                await answer
+
+    return Chat
+
+
+def setting(name: str) -> Callable[[Any], None]:
+    """Return what sets an attribute of a consumer."""
+    return lambda chat: setattr(chat, name, {})
+
+
+def in_a_group(chat: Any) -> Any:
+    """Fail beside something else."""
+
+    async def fail() -> None:
+        chat.scope["user"]
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.sleep(0))
+            tasks.create_task(fail())
+
+    return both()
+
+
+def no_such_room(chat: Any) -> None:
+    """Raise what get_object_or_404() raises."""
+    raise Http404("no such room")
+
+
+NOTES: dict[str, tuple[Callable[[Any], object], str]] = {
+    "channel_layer": (
+        lambda chat: chat.channel_layer.group_add("news", chat.channel_name),
+        "There is no channel layer here: join groups with `await self.join(group)`",
+    ),
+    "channel_name": (lambda chat: chat.channel_name, "A connection has no name here: join a group"),
+    "send_json": (lambda chat: chat.send_json({}), "`await self.send(content)` sends anything but"),
+    "session": (lambda chat: chat.session, "It is `self.request.session` here."),
+    "scope-user": (lambda chat: chat.scope["user"], 'scope["user"] is `self.user` here.'),
+    "scope-user-in-a-task-group": (in_a_group, 'scope["user"] is `self.user` here.'),
+    "scope-url_route": (
+        lambda chat: chat.scope["url_route"]["kwargs"]["room"],
+        'scope["url_route"] is `self.kwargs` here.',
+    ),
+    "text_data": (
+        lambda chat: chat.send(text_data="hello"),
+        "send() takes one argument: `await self.send(data)`, where str is text, bytes are binary",
+    ),
+    "close-with-send": (lambda chat: chat.send("bye", close=True), "`await self.close()` closes."),
+    "sync-orm": (
+        lambda chat: User.objects.get(pk=1),
+        "Write `await Model.objects.aget(...)` and `async for`, or put the work into a function "
+        "and call it with `await sync_to_async(function)()`.",
+    ),
+    "sync-broadcast": (
+        lambda chat: broadcast("news", "hello"),
+        "or in a consumer `await self.broadcast(...)`.",
+    ),
+    "async_to_sync": (
+        lambda chat: async_to_sync(chat.send)("hello"),
+        "A hook is async: `await` the function, without async_to_sync.",
+    ),
+    "404": (
+        no_such_room,
+        "Http404 denies a handshake that is not accepted yet, in connect(). Later there is `await "
+        "self.close(code, reason)`, with a code in 4000-4999.",
+    ),
+    "set-state": (
+        setting("state"),
+        "Chat.state can't be set: it is a fact of the connection. It tells where the connection is "
+        "in its life. Give yours another name.",
+    ),
+    "set-user": (
+        setting("user"),
+        "Chat.user can't be set: it is a fact of the connection. A consumer that authenticates by "
+        "its first message sets `self.request.user`.",
+    ),
+    "set-groups": (setting("groups"), "Write `await self.join(group)` or `await self.leave(group)"),
+    "post": (
+        lambda chat: chat.request.POST["word"],
+        "request.POST of a websocket is always empty: it begins as a GET. What the page knows comes"
+        " in the query string (request.GET), what the user does in messages.",
+    ),
+    "post-get": (lambda chat: chat.request.POST.get("word"), "request.POST of a websocket is alwa"),
+    "post-getlist": (lambda chat: chat.request.POST.getlist("word"), "request.POST of a websocket"),
+    "post-in": (lambda chat: "word" in chat.request.POST, "request.POST of a websocket is always"),
+}
+
+
+@pytest.mark.parametrize(("act", "note"), NOTES.values(), ids=NOTES)
+async def test_an_error_in_a_hook(
+    act: Callable[[Any], object], note: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the exception with what to write instead, and the client gets 1011."""
+    messages = await run(doing(act).as_asgi(), text("go"), disconnect())
+    assert messages[-1]["code"] == 1011
+    [record] = caplog.records
+    assert note in logging.Formatter().format(record)
+
+
+OTHER_ERRORS: dict[str, Callable[[Any], object]] = {
+    "key": lambda chat: {}["user"],
+    "key-of-the-scope": lambda chat: chat.scope["no such"],
+    "attribute": lambda chat: chat.no_such,
+    "attribute-of-another": lambda chat: chat.request.channel_layer,
+    "argument": lambda chat: chat.close(text_data="hello"),
+}
+
+
+@pytest.mark.parametrize("act", OTHER_ERRORS.values(), ids=OTHER_ERRORS)
+async def test_an_error_that_speaks_for_itself(
+    act: Callable[[Any], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that only looks like a known one has no note."""
+    await run(doing(act).as_asgi(), text("go"), disconnect())
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert not hasattr(record.exc_info[1], "__notes__")
+
+
+async def test_an_error_that_comes_again(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception that is raised twice has its note once."""
+    error = Http404("no such room")
+
+    def fail(chat: object) -> None:
+        raise error
+
+    for _ in range(2):
+        await run(doing(fail).as_asgi(), text("go"), disconnect())
+    assert len(error.__notes__) == 1
+
+
+def reading(name: str) -> type[WebsocketConsumer]:
+    """Return a consumer that reads a fact in ``__init__()``."""
+
+    class Chat(WebsocketConsumer):
+        def __init__(self, **initkwargs: Any) -> None:
+            super().__init__(**initkwargs)
+            getattr(self, name)
+
+    return Chat
+
+
+@pytest.mark.parametrize("name", ["user", "request", "kwargs", "args", "scope", "state"])
+async def test_a_fact_in_init(name: str) -> None:
+    """The error says when it is there, and how to get it then."""
+    with pytest.raises((InvalidState, AttributeError)) as caught:
+        await run(reading(name).as_asgi())
+    sentence = " ".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
+    if name == "state":
+        assert "in __init__(), setup() and dispatch() there is only the consumer" in sentence
+    else:
+        missing = "request" if name == "scope" else name
+        assert f"Chat.{missing} is not there yet in __init__(). Use it in a hook, or" in sentence
+        assert "`def setup(self, request, *args, **kwargs)` and call super().setup()" in sentence
+
+
+async def test_another_error_in_init() -> None:
+    """An attribute of one's own that is not there is only that."""
+    with pytest.raises(AttributeError) as caught:
+        await run(reading("room").as_asgi())
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_post_elsewhere() -> None:
+    """Middleware, error mails and error trackers can read request.POST, where no loop runs."""
+    request = WebsocketRequest(scope())
+    assert request.POST.get("word", "none") == "none"
+    assert request.POST.getlist("word") == []
+    assert "word" not in request.POST
+    assert request.POST.copy().dict() == {}
+
+
+async def test_post_copied_in_an_event_loop() -> None:
+    """So may a log handler that writes error mails, wherever it runs."""
+    assert list(WebsocketRequest(scope()).POST.copy().items()) == []
+
+
+async def test_who_authenticates_by_the_first_message() -> None:
+    """sets self.request.user, as the error says, and self.user is that from then on."""
+
+    class Chat(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            self.request.user = User(username=str(data))
+            await self.send(self.user.get_username())
+
+    messages = await run(Chat.as_asgi(), text("ada"), disconnect())
+    assert messages[1]["text"] == "ada"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
+    from .connection.connection import Connection
     from .protocol import Event, Header, Receive, Scope, Send
 
 
@@ -124,18 +125,19 @@ class WebsocketConsumer(Limits, ConsumerView):
         if emit is None:
             self._wsconsumer.refuse_send()
             return
-        if isinstance(data, str):
-            event: Event = {"type": "websocket.send", "text": data}
-        elif isinstance(data, bytes):
-            event = {"type": "websocket.send", "bytes": data}
-        else:
-            event = event_of(data, f"{type(self).__name__}.send()")
         try:
-            await emit(event)
+            if isinstance(data, str):
+                await emit({"type": "websocket.send", "text": data})
+                return
+            if isinstance(data, bytes):
+                await emit({"type": "websocket.send", "bytes": data})
+                return
         except WsconsumerError:
             raise
         except Exception as error:
             raise connection.send_error(data) from error
+        # Encoded out here, where an error is not the server's.
+        await _send_event(connection, event_of(data, f"{type(self).__name__}.send()"))
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """
@@ -234,3 +236,14 @@ class WebsocketConsumer(Limits, ConsumerView):
 
 
 keep_facts(WebsocketConsumer)
+
+
+async def _send_event(connection: Connection, event: Event) -> None:
+    """Send what was encoded, with the errors of ``send()``; the connection is open."""
+    assert connection.emit is not None  # noqa: S101  # it is open
+    try:
+        await connection.emit(event)
+    except WsconsumerError:
+        raise
+    except Exception as error:
+        raise connection.send_error(event) from error

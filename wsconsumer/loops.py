@@ -1,5 +1,6 @@
 """
-Event loops: one object for each, which any connection can find, and tasks that belong to none.
+Event loops: whether one runs here, one object for each, which any connection can find, and tasks
+that belong to no connection.
 """
 
 from __future__ import annotations
@@ -58,6 +59,15 @@ async def end_loop() -> None:
     """End what runs in this event loop beside the connections: its server stops."""
     for function in _endings:
         await function()
+
+
+def in_event_loop() -> bool:
+    """Return whether an event loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def start_task(

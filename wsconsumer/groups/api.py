@@ -7,7 +7,6 @@ reaches.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ from ..counters import counters
 from ..escaping import quote
 from ..exceptions import BackendError
 from ..log_thread import log
+from ..loops import in_event_loop
 from .hub import started_hub
 from .loading import sync_backend
 from .publication import Publication
@@ -40,7 +40,7 @@ def broadcast(group: str, data: Any, *, on_commit: bool = False, using: str | No
     if the engine does not take it, ``TypeError`` or ``ValueError`` for what can't be sent, and
     ``SynchronousOnlyOperation`` where an event loop runs: there it is ``abroadcast()``.
     """
-    if _in_event_loop():
+    if in_event_loop():
         raise SynchronousOnlyOperation(
             "broadcast() may wait for the engine behind the groups, and can't be called where an "
             "event loop runs. Write `await abroadcast(...)`, or in a consumer "
@@ -97,11 +97,3 @@ def _publish_after_commit(publication: Publication) -> None:
         counters["broadcast_failed"] += 1
         text = "A broadcast to %r after the commit was lost."
         log(logger, logging.ERROR, text, publication.group, error=error)
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

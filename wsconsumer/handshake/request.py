@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from io import BytesIO
 from sys import intern
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
+from django.http import QueryDict
+
+from ..exceptions import InvalidState
+from ..loops import in_event_loop
 
 if TYPE_CHECKING:
     from ..protocol import Scope
@@ -26,6 +30,35 @@ class NoBody(BytesIO):
 _NO_BODY: Final = NoBody()
 
 _HTTP_SCHEMES: Final = {"ws": "http", "wss": "https"}
+
+
+class NoPost(QueryDict):
+    """
+    The ``request.POST`` of a GET: empty, and an error for a hook that looks for something in it.
+
+    Middleware may do so, in its thread, since it also sees pages; error mails copy it.
+    """
+
+    def __getitem__(self, key: str) -> Any:
+        _refuse_in_a_hook()
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        _refuse_in_a_hook()
+        return super().__contains__(key)
+
+    def getlist(self, key: str, default: Any = None) -> Any:
+        """Find nothing."""
+        _refuse_in_a_hook()
+        return super().getlist(key, default)
+
+
+def _refuse_in_a_hook() -> None:
+    if in_event_loop():
+        raise InvalidState(
+            "request.POST of a websocket is always empty: it begins as a GET. What the page knows "
+            "comes in the query string (request.GET), what the user does in messages."
+        )
 
 
 class WebsocketRequest(ASGIRequest):
@@ -46,6 +79,10 @@ class WebsocketRequest(ASGIRequest):
         for name in ("user", "session"):
             if name in scope:
                 setattr(self, name, scope[name])
+
+    def _load_post_and_files(self) -> None:
+        super()._load_post_and_files()  # type: ignore[misc]  # not in the stubs
+        self._post = NoPost(encoding=self.encoding)
 
     @property
     def scheme(self) -> str:
