@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import URLRouter
+from django.contrib.auth.decorators import login_required
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_django_application
 from django.core.checks import run_checks
@@ -13,12 +18,15 @@ from django.db import connections
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import include, path
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
 
-from wsconsumer import WebsocketConsumer
+from wsconsumer import WebsocketConsumer, asgi_view
 from wsconsumer.asgi import get_asgi_application
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 class Chat(WebsocketConsumer):
@@ -111,6 +119,145 @@ def test_a_consumer_that_is_no_view(view: Any, wrong: str, monkeypatch: pytest.M
     assert messages["wsconsumer.E005"].startswith("The URL pattern '/a/b/' maps Chat with ")
     assert messages["wsconsumer.E005"].endswith("Write Chat.as_view().")
     assert wrong.replace("\\", "") in messages["wsconsumer.E005"]
+
+
+def hiding(view: Any) -> Any:
+    """Decorate without functools.wraps()."""
+    return lambda *args, **kwargs: view(*args, **kwargs)
+
+
+def api_view(view: Any) -> Any:
+    """Do what Django REST framework's ``api_view`` does: make a view of a class with a handler."""
+
+    class WrappedView(View):
+        pass
+
+    WrappedView.get = lambda self, *args, **kwargs: view(*args, **kwargs)  # type: ignore[attr-defined]
+    return csrf_exempt(WrappedView.as_view())
+
+
+class Wrapper:
+    """A decorator that is an object, and copies nothing."""
+
+    def __init__(self, view: Any) -> None:
+        self.view = view
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.view(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        hiding,
+        api_view,
+        Wrapper,
+        lambda view: functools.partial(view, page=1),
+        lambda v: login_required(hiding(v)),
+    ],
+    ids=["no-wraps", "api_view", "object", "partial", "below-another"],
+)
+def test_a_decorator_that_hides(decorator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E005: a consumer inside of a view that shows no sign of it would be a quiet 404."""
+    monkeypatch.setitem(globals(), "urlpatterns", [path("ws/", decorator(Chat.as_view()))])
+    with override_settings(ROOT_URLCONF=__name__):
+        messages = found()
+    assert set(messages) == {"wsconsumer.E005"}
+    assert messages["wsconsumer.E005"].startswith(
+        f"The URL pattern '/ws/' has a decorator around {__name__}.Chat that hides that it serves"
+    )
+    assert "needs functools.wraps(). api_view() and the like" in messages["wsconsumer.E005"]
+
+
+def page(request: Any) -> HttpResponse:
+    """Call itself at times, from an empty cell at first."""
+    return HttpResponse()
+
+
+def later() -> Any:
+    """Return a view with a cell that is still empty."""
+
+    def view(request: Any) -> Any:
+        return later_still(request)
+
+    if not callable(view):
+        later_still: Any = page
+    return view
+
+
+@pytest.mark.parametrize(
+    "view",
+    [page, hiding(page), api_view(page), later(), View.as_view()],
+    ids=["function", "decorated", "api_view", "empty-cell", "class"],
+)
+def test_pages_hide_nothing(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of every make are left alone."""
+    monkeypatch.setitem(globals(), "urlpatterns", [path("", view), path("ws/", Chat.as_view())])
+    with override_settings(ROOT_URLCONF=__name__):
+        assert found() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "hook"),
+    [
+        ("on_connect", "connect(self)"),
+        ("on_receive", "receive(self, data)"),
+        ("on_message", "receive(self, data)"),
+        ("on_disconnect", "disconnect(self, code, reason)"),
+    ],
+)
+def test_hooks_of_other_frameworks(name: str, hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W006: a method that Starlette would call may be one's own, or a hook that never runs."""
+    consumer: Any = type("Ported", (WebsocketConsumer,), {name: lambda self: None})
+    views = [path("a/", consumer.as_view()), path("b/", consumer.as_view(max_groups=1))]
+    monkeypatch.setitem(globals(), "urlpatterns", views)
+    with override_settings(ROOT_URLCONF=__name__):
+        messages = found()
+    assert messages == {
+        "wsconsumer.W006": f"{__name__}.Ported has {name}(), a hook of other frameworks, "
+        f"which nothing calls here. Write `async def {hook}`, or give it another name."
+    }
+
+
+def test_a_method_that_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the class calls itself is its own."""
+
+    class Own(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            self.on_message(data)
+
+        def on_message(self, data: str | bytes) -> None: ...
+
+    monkeypatch.setitem(globals(), "urlpatterns", [path("ws/", Own.as_view())])
+    with override_settings(ROOT_URLCONF=__name__):
+        assert found() == {}
+
+
+class ChannelsChat(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+    """A consumer of Channels."""
+
+
+@pytest.mark.parametrize(
+    ("views", "is_told"),
+    [
+        ([Chat.as_view()], True),
+        ([], False),
+        ([asgi_view(ChannelsChat.as_asgi()), Chat.as_view()], False),
+        ([asgi_view(URLRouter([]))], False),
+    ],
+    ids=["ours", "none", "channels-beside", "router"],
+)
+def test_settings_of_channels(
+    views: list[Any], is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W007: CHANNEL_LAYERS is for Channels, and does nothing for consumers here."""
+    patterns = [path(f"{number}/", view) for number, view in enumerate(views)]
+    monkeypatch.setitem(globals(), "urlpatterns", patterns)
+    with override_settings(ROOT_URLCONF=__name__, CHANNEL_LAYERS={"default": {}}):
+        messages = found()
+    assert list(messages) == (["wsconsumer.W007"] if is_told else [])
+    if is_told:
+        assert "carried by what WSCONSUMER['GROUPS'] names" in messages["wsconsumer.W007"]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +370,24 @@ def test_workers_of_a_queue() -> None:
     backend = "tests.groups.test_subscriptions.Bus"
     with override_settings(WSCONSUMER={"GROUPS": {"BACKEND": backend}}):
         assert found() == {}
+
+
+@pytest.mark.parametrize("package", ["shop", "shop.settings", "other"])
+def test_celery_without_settings(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W003: a celery.py beside the settings, or above them, is a sign of workers too."""
+    directory = tmp_path / "shop" / "settings"
+    directory.mkdir(parents=True)
+    for file in ("shop/__init__.py", "shop/settings/__init__.py", "shop/celery.py", "other.py"):
+        (tmp_path / file).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", f"{package}.local")
+    expected = {} if package == "other" else {"wsconsumer.W003": "There is shop.celery, so there"}
+    messages = {check: text[: len(expected[check])] for check, text in found().items()}
+    assert messages == expected
+    for name in ("shop", "shop.settings", "other"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(autouse=True)

@@ -9,20 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import (
     LoginRequiredMixin,
     PermissionRequiredMixin,
     UserPassesTestMixin,
 )
 from django.contrib.auth.models import User
-from django.http import Http404, HttpResponseForbidden
+from django.db import transaction
+from django.http import (
+    Http404,
+    HttpResponseForbidden,
+    HttpResponseNotModified,
+    HttpResponseRedirect,
+)
+from django.test import override_settings
+from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.generic import TemplateView
 
 from tests.fakes import DENIAL, disconnect, run, scope, text
-from wsconsumer import InvalidState, JsonWebsocketConsumer, WebsocketConsumer, broadcast
+from wsconsumer import InvalidState, JsonWebsocketConsumer, WebsocketConsumer, broadcast, serving
+from wsconsumer.asgi import WebsocketDispatcher, get_asgi_application
 from wsconsumer.handshake.request import WebsocketRequest
+from wsconsumer.handshake.views import mark
 from wsconsumer.test import connect
 
 if TYPE_CHECKING:
@@ -348,7 +359,7 @@ async def test_an_error_in_a_hook(
 
 
 OTHER_ERRORS: dict[str, Callable[[Any], object]] = {
-    "key": lambda chat: {}["user"],
+    "key": lambda chat: chat.kwargs["user"],
     "key-of-the-scope": lambda chat: chat.scope["no such"],
     "attribute": lambda chat: chat.no_such,
     "attribute-of-another": lambda chat: chat.request.channel_layer,
@@ -435,3 +446,142 @@ async def test_who_authenticates_by_the_first_message() -> None:
 
     messages = await run(Chat.as_asgi(), text("ada"), disconnect())
     assert messages[1]["text"] == "ada"
+
+
+# Told in the log, once
+
+
+@pytest.mark.parametrize("debug", [True, False], ids=["DEBUG", "production"])
+async def test_a_message_that_nothing_handles(
+    debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A class without receive() says so once: as a warning to those who develop."""
+
+    class Silent(WebsocketConsumer):
+        pass
+
+    class SilentJson(JsonWebsocketConsumer):
+        pass
+
+    class Calling(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            await super().receive(data)
+
+    caplog.set_level(logging.INFO, "wsconsumer")
+    with override_settings(DEBUG=debug):
+        for consumer in (Silent, Silent, SilentJson, Calling):
+            await run(consumer.as_asgi(), text("1"), text("2"), disconnect())
+    level = logging.WARNING if debug else logging.INFO
+    assert [(record.levelno, record.message) for record in caplog.records] == [
+        (
+            level,
+            "Silent on / ignores a message, and others like it: write `async def receive(self, "
+            "data)` to handle them.",
+        ),
+        (
+            level,
+            "SilentJson on / ignores a message, and others like it: write `async def receive_json("
+            "self, content)` to handle them.",
+        ),
+    ]
+
+
+async def test_a_message_that_is_too_big(caplog: pytest.LogCaptureFixture) -> None:
+    """The close code 1009 comes from the server, so the line says where its limit is."""
+    await run(WebsocketConsumer.as_asgi(), disconnect(1009), path="/ws/")
+    [message] = caplog.messages
+    assert message.startswith(
+        "WebsocketConsumer on /ws/ was closed with 1009: a message was too big"
+    )
+    assert "uvicorn --ws-max-size" in message
+
+
+def moved(target: str) -> Any:
+    """Return a view that redirects, and is taken for one of ours."""
+    return mark(lambda request: HttpResponseRedirect(target), WebsocketConsumer)
+
+
+urlpatterns = [
+    path("ws/slash/", WebsocketConsumer.as_view()),
+    path("ws/login/", login_required(WebsocketConsumer.as_view())),
+    path("ws/away/", moved("https://example.org/elsewhere/")),
+    path("ws/not-modified/", mark(lambda request: HttpResponseNotModified(), WebsocketConsumer)),
+]
+
+
+@pytest.mark.usefixtures("transactional_db")
+@pytest.mark.urls(__name__)
+@pytest.mark.parametrize(
+    ("address", "ssl", "line"),
+    [
+        ("/ws/slash", False, "301: %s to /ws/slash/; its path lacks the slash at the end."),
+        (
+            "/ws/login/",
+            False,
+            "302: %s to /accounts/login/?next=/ws/login/; the user is not logged in, or may not do "
+            "this.",
+        ),
+        ("/ws/slash/", True, "301: %s to https://testserver/ws/slash/; it has to be secure, so op"),
+        ("/ws/away/", False, "302: %s to https://example.org/elsewhere/."),
+        ("/ws/not-modified/", False, None),
+    ],
+    ids=["slash", "login", "ssl", "elsewhere", "no-location"],
+)
+async def test_a_redirect(
+    address: str, ssl: bool, line: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A browser shows 1006 and a server's log a rejection; ours says where it leads, and why."""
+    with override_settings(SECURE_SSL_REDIRECT=ssl):
+        async with connect(WebsocketDispatcher(), address) as ws:
+            assert ws.denial is not None
+    start = f"Refused a websocket on {address} with "
+    expected = line and start + line % "a websocket can't follow the redirect"
+    assert [message[: len(expected or "")] for message in caplog.messages] == (
+        [expected] if expected else []
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("debug", [True, False], ids=["DEBUG", "production"])
+def test_a_broadcast_in_a_transaction(debug: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Without on_commit it goes out before the commit, which those who develop are told."""
+    with override_settings(DEBUG=debug):
+        broadcast("news", 1)
+        with transaction.atomic():
+            broadcast("news", 2, on_commit=True)
+            assert not any("in a transaction" in message for message in caplog.messages)
+            broadcast("news", 3)
+    told = [message for message in caplog.messages if "in a transaction" in message]
+    assert bool(told) == debug
+    if debug:
+        assert told[0].startswith(
+            "A broadcast to 'news' in a transaction on 'default' goes out before the commit: "
+        )
+        assert told[0].endswith("Write broadcast(..., on_commit=True).")
+
+
+@pytest.mark.django_db
+@override_settings(DEBUG=True)
+def test_a_broadcast_in_the_transaction_of_a_test(caplog: pytest.LogCaptureFixture) -> None:
+    """A test's own transaction is never committed, so it is no reason to wait."""
+    broadcast("news", 1)
+    assert not any("in a transaction" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("event", ["http.request", "websocket.disconnect", "lifespan.shutdown"])
+async def test_serving_begins_with_a_scope(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An imported asgi.py serves nobody: a command that has checked it warns of its broadcasts."""
+    monkeypatch.setattr(serving, "_serving", False)
+    application = get_asgi_application()
+    assert not serving.is_serving()
+
+    events = iter([{"type": event}])
+
+    async def receive() -> Any:
+        return next(events, None) or await asyncio.Event().wait()
+
+    async def send(message: Any) -> None: ...
+
+    kind = event.partition(".")[0]
+    await application({**scope(path="/none/"), "type": kind, "method": "GET"}, receive, send)
+    assert serving.is_serving()

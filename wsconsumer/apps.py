@@ -16,6 +16,8 @@ class WsconsumerConfig(AppConfig):
         registry.register(checks.check_settings, "wsconsumer")
         registry.register(checks.check_asgi_application, "wsconsumer")
         registry.register(checks.check_urlconf, "wsconsumer", registry.Tags.urls)
+        registry.register(checks.check_consumers, "wsconsumer", registry.Tags.urls)
+        registry.register(checks.check_leftovers, "wsconsumer")
         registry.register(checks.check_daphne, "wsconsumer")
         registry.register(checks.check_groups, "wsconsumer")
         registry.register(checks.check_processes, "wsconsumer")

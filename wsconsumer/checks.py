@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 import re
+from contextlib import suppress
 from importlib import metadata
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from django.conf import settings
+from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
 from django.core.exceptions import ImproperlyConfigured
@@ -19,7 +21,8 @@ from django.utils.module_loading import import_string
 from . import conf, origins
 from .groups.loading import MEMORY, make_backend
 from .handshake.routes import all_routes, websocket_routes
-from .handshake.views import ConsumerView
+from .handshake.views import ConsumerView, names_of
+from .misnomers import ELSEWHERE
 from .origins import ANY, Pattern
 
 if TYPE_CHECKING:
@@ -80,6 +83,67 @@ def _wrong_views() -> Iterator[CheckMessage]:
                 obj=consumer,
                 id="wsconsumer.E005",
             )
+        elif (hidden := route.hidden_application) is not None:
+            name = ".".join(names_of(hidden))
+            yield Error(
+                f"The URL pattern {route.path!r} has a decorator around {name} that hides that it "
+                "serves websockets, so they get 404.",
+                "A decorator of views needs functools.wraps(). api_view() and the like, which make "
+                "a page of a function, can't be used.",
+                id="wsconsumer.E005",
+            )
+
+
+def check_consumers(**_: Any) -> list[CheckMessage]:
+    """W006: a consumer with a hook of another framework, which nothing calls."""
+    if not _settings_are_good():
+        return []
+    consumers = {route.application: None for route in websocket_routes()}
+    return [
+        Warning(
+            f"{consumer.__module__}.{consumer.__qualname__} has {name}(), a hook of other "
+            "frameworks, which nothing calls here.",
+            f"Write {hook}, or give it another name.",
+            obj=consumer,
+            id="wsconsumer.W006",
+        )
+        for consumer in consumers
+        if inspect.isclass(consumer) and issubclass(consumer, ConsumerView)
+        for name, hook in ELSEWHERE.items()
+        if inspect.isfunction(getattr(consumer, name, None)) and not _calls(consumer, name)
+    ]
+
+
+def _calls(consumer: type, name: str) -> bool:
+    """Return whether some method of a class has this name in its code."""
+    methods = (value for base in consumer.__mro__ for value in vars(base).values())
+    return any(name in getattr(method, "__code__", _NO_CODE).co_names for method in methods)
+
+
+_NO_CODE: Final = (lambda: None).__code__
+
+
+def check_leftovers(**_: Any) -> list[CheckMessage]:
+    """W007: settings of Channels where nothing of Channels is served."""
+    if not hasattr(settings, "CHANNEL_LAYERS") or not _settings_are_good():
+        return []
+    routes = list(websocket_routes())
+    if not routes or any(_is_of_channels(route.application) for route in routes):
+        return []
+    return [
+        Warning(
+            "The settings have CHANNEL_LAYERS, which no consumer here reads.",
+            "Groups are carried by what WSCONSUMER['GROUPS'] names. Remove CHANNEL_LAYERS, unless "
+            "something else of the project uses Channels.",
+            id="wsconsumer.W007",
+        )
+    ]
+
+
+def _is_of_channels(application: object) -> bool:
+    consumer = getattr(application, "consumer_class", application)
+    kind = consumer if inspect.isclass(consumer) else type(consumer)
+    return any(base.__module__.partition(".")[0] == "channels" for base in kind.__mro__)
 
 
 def check_daphne(**_: Any) -> list[CheckMessage]:
@@ -236,6 +300,19 @@ def _evidence_of_processes() -> Iterator[str]:
     for name in ("CELERY_BROKER_URL", "Q_CLUSTER", "RQ_QUEUES", "HUEY", "DRAMATIQ_BROKER"):
         if getattr(settings, name, None):
             yield f"The settings have {name}"
+    for package in _packages():
+        with suppress(ModuleNotFoundError):  # a package that is a module
+            if find_spec(f"{package}.celery") is not None:
+                yield f"There is {package}.celery"
+
+
+def _packages() -> Iterator[str]:
+    """Yield the packages that the settings and the URLconf are in; celery.py is beside them."""
+    for name in (os.environ.get(ENVIRONMENT_VARIABLE, ""), settings.ROOT_URLCONF):
+        package = name.rpartition(".")[0]
+        while package:
+            yield package
+            package = package.rpartition(".")[0]
 
 
 def _settings_are_good() -> bool:

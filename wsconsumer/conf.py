@@ -19,11 +19,12 @@ from .escaping import quote
 
 
 class Setting(NamedTuple):
-    """One key of ``WSCONSUMER``: its default, a test for values, and that test in words."""
+    """One key of ``WSCONSUMER``: its default, a test for values, that in words, and an example."""
 
     default: Any
     is_valid: Callable[[Any], bool]
     expected: str
+    example: Any
 
 
 class Problem(NamedTuple):
@@ -54,47 +55,71 @@ def _is_path(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value != "")
 
 
-_GROUPS_TYPES: Final[Mapping[object, type | tuple[type, ...]]] = {
-    "BACKEND": str,
-    "LOCATION": (str, list, tuple),
-    "PREFIX": str,
-    "OPTIONS": Mapping,
+def _is_location(value: Any) -> bool:
+    # What OPTIONS say CLUSTER or SENTINEL of has several.
+    several = isinstance(value, list | tuple) and all(isinstance(url, str) for url in value)
+    return isinstance(value, str) or several
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_str(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_GROUPS: Final[Mapping[str, Setting]] = {
+    "BACKEND": Setting(
+        "wsconsumer.groups.memory.MemoryBackend",
+        _is_str,
+        "the dotted path of a backend",
+        "wsconsumer.groups.redis.RedisBackend",
+    ),
+    "LOCATION": Setting(
+        "", _is_location, "a str, or a list of str for a cluster", "redis://localhost:6379"
+    ),
+    "PREFIX": Setting("wsconsumer", _is_str, "a str", "mysite"),
+    "OPTIONS": Setting({}, _is_mapping, "a dict", {"TIMEOUT": 2.0}),
 }
-
-
-def _is_groups(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(
-        key in _GROUPS_TYPES and isinstance(what, _GROUPS_TYPES[key]) for key, what in value.items()
-    )
 
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     "ALLOWED_ORIGINS": Setting(
-        (), _is_origins, 'a list of origins with their scheme, such as "https://example.com"'
+        (),
+        _is_origins,
+        'a list of origins with their scheme, such as "https://example.com"',
+        ["https://example.com"],
     ),
     "CLIENT_ADDRESS": Setting(
         None, _is_path, "None or the dotted path of a function that returns an address"
     ),
     "GROUPS": Setting(
         {},
-        _is_groups,
-        "a dict with BACKEND (a dotted path), LOCATION, PREFIX (str) and OPTIONS (dict), or some "
-        "of these",
+        _is_mapping,
+        "a dict with BACKEND, LOCATION, PREFIX and OPTIONS, or some of these",
+        {"BACKEND": "wsconsumer.groups.redis.RedisBackend", "LOCATION": "redis://localhost:6379"},
     ),
-    "HANDSHAKE_THREADS": Setting(4, _is_count, "an int of at least 1"),
-    "MAX_GROUPS": Setting(100, _is_count, "an int of at least 1"),
-    "OUTBOX_LIMIT": Setting(1024 * 1024, _is_size, "an int of bytes, 0 or more"),
+    "HANDSHAKE_THREADS": Setting(4, _is_count, "an int of at least 1", 4),
+    "MAX_GROUPS": Setting(100, _is_count, "an int of at least 1", 100),
+    "OUTBOX_LIMIT": Setting(1024 * 1024, _is_size, "an int of bytes, 0 or more", 65536),
     "OUTBOX_POLICY": Setting(
         "close",
         lambda value: value in ("close", "drop_oldest", "drop_newest"),
         '"close", "drop_oldest" or "drop_newest"',
+        "close",
     ),
-    "SEND_TIMEOUT": Setting(30.0, _is_seconds, "a number of seconds above 0"),
+    "SEND_TIMEOUT": Setting(30.0, _is_seconds, "a number of seconds above 0", 30),
     "THREAD_CONTEXT": Setting(
-        None, _is_path, "None or the dotted path of a function that returns a context manager"
+        None,
+        _is_path,
+        "None or the dotted path of a function that returns a context manager",
+        "mysite.context.for_request",
     ),
-    "THREADS": Setting(8, _is_count, "an int of at least 1"),
-    "URLCONF": Setting(None, _is_path, "None or the dotted path of a URLconf module"),
+    "THREADS": Setting(8, _is_count, "an int of at least 1", 8),
+    "URLCONF": Setting(
+        None, _is_path, "None or the dotted path of a URLconf module", "mysite.websocket_urls"
+    ),
 }
 
 
@@ -131,15 +156,13 @@ def problems() -> Iterator[Problem]:
         return
     for name, value in configured.items():
         if name not in SETTINGS:
-            yield _unknown(name)
+            yield _unknown("WSCONSUMER", name, SETTINGS)
         elif not SETTINGS[name].is_valid(value):
-            yield Problem(
-                "wsconsumer.E003",
-                f"WSCONSUMER[{name!r}] must be {SETTINGS[name].expected}, got {quote(value)}.",
-                f"The default is {SETTINGS[name].default!r}.",
-            )
+            yield _wrong("WSCONSUMER", name, value, SETTINGS)
         elif name == "ALLOWED_ORIGINS":
             yield from _wrong_origins(value)
+        elif name == "GROUPS":
+            yield from _wrong_groups(value)
 
 
 def _wrong_origins(entries: Iterable[str]) -> Iterator[Problem]:
@@ -153,7 +176,27 @@ def _wrong_origins(entries: Iterable[str]) -> Iterator[Problem]:
             )
 
 
-def _unknown(name: object) -> Problem:
-    near = get_close_matches(quote(name).strip("'").upper(), SETTINGS, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(SETTINGS)}."
-    return Problem("wsconsumer.E002", f"WSCONSUMER has no setting {quote(name)}.", hint)
+def _wrong_groups(groups: Mapping[Any, Any]) -> Iterator[Problem]:
+    for name, value in groups.items():
+        if name not in _GROUPS:
+            yield _unknown("WSCONSUMER['GROUPS']", name, _GROUPS)
+        elif not _GROUPS[name].is_valid(value):
+            yield _wrong("WSCONSUMER['GROUPS']", name, value, _GROUPS)
+
+
+def _wrong(owner: str, name: str, value: object, settings: Mapping[str, Setting]) -> Problem:
+    setting = settings[name]
+    default = "" if setting.default is None else f": it is {setting.default!r} then"
+    # A location may have a password in it.
+    got = f"{type(value).__name__}" if name in ("GROUPS", "LOCATION") else quote(value)
+    return Problem(
+        "wsconsumer.E003",
+        f"{owner}[{name!r}] must be {setting.expected}, got {got}.",
+        f"Write {name!r}: {setting.example!r}, for instance, or leave it out{default}.",
+    )
+
+
+def _unknown(owner: str, name: object, settings: Mapping[str, Setting]) -> Problem:
+    near = get_close_matches(quote(name).strip("'").upper(), settings, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(settings)}."
+    return Problem("wsconsumer.E002", f"{owner} has no setting {quote(name)}.", hint)

@@ -19,6 +19,7 @@ from .hooks import check_hooks
 from .limits import Limits, check_limits
 from .misnomers import check_names, keep_facts
 from .protocol import CloseCode, ConnectionState, RawHeaders
+from .reporting import log_ignored
 from .session import Session
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class WebsocketConsumer(Limits, ConsumerView):
 
     async def receive(self, data: str | bytes) -> None:
         """Override to handle a message: ``str`` for text, ``bytes`` for binary. Ignored as is."""
+        if type(self).receive is WebsocketConsumer.receive:
+            log_ignored(self, "receive(self, data)")
 
     async def disconnect(self, code: int, reason: str) -> None:
         """

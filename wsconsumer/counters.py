@@ -13,6 +13,7 @@ COUNTERS: Final = {
     "handshake_refused": "handshakes refused because too many were waiting for a thread",
     "origin_refused": "handshakes refused because of their Origin",
     "hook_interrupted": "hooks that were cancelled because the client left",
+    "loop_blocked": "hooks that blocked the event loop for more than a second",
     "message_dropped": "messages that came after the close, so that no hook saw them",
     "message_malformed": "messages that were not JSON, to a JsonWebsocketConsumer",
     "hook_failed": "exceptions that came out of a hook or a spawned coroutine",

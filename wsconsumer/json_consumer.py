@@ -19,6 +19,7 @@ from .hooks import check_hooks
 from .log_thread import log
 from .misnomers import check_foreign, check_spelling
 from .protocol import CloseCode
+from .reporting import log_ignored
 
 logger = logging.getLogger("wsconsumer.consumer")
 
@@ -64,6 +65,8 @@ class JsonWebsocketConsumer(WebsocketConsumer):
         Override to handle a message: what its JSON says, as ``dict``, ``list``, ``str``, numbers,
         ``bool`` or ``None``. Ignored as is.
         """
+        if type(self).receive_json is JsonWebsocketConsumer.receive_json:
+            log_ignored(self, "receive_json(self, content)")
 
     async def receive_malformed(self, data: str | bytes, problem: str) -> None:
         """

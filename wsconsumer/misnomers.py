@@ -41,6 +41,18 @@ CHANNELS: Final[Mapping[str, str]] = {
 """Hooks of Channels that nothing calls here, and what to write."""
 
 
+ELSEWHERE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("on_connect", "on_open"), "`async def connect(self)`"),
+    **dict.fromkeys(("on_receive", "on_message"), "`async def receive(self, data)`"),
+    **dict.fromkeys(("on_disconnect", "on_close"), "`async def disconnect(self, code, reason)`"),
+}
+"""
+Hooks of Starlette and others, and what they are here.
+
+They may well be names of one's own, so only a check speaks of them.
+"""
+
+
 def check_names(cls: type) -> None:
     """Raise ``TypeError`` for a name that is ours, or that would silently do nothing."""
     for name in RESERVED:

@@ -6,7 +6,9 @@ import logging
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
+from django.conf import settings
 from django.core.signals import got_request_exception
 from django.utils.functional import LazyObject, empty
 
@@ -99,6 +101,38 @@ def log_dropped(owner: str, messages: int) -> None:
     """Log and count messages that no hook saw."""
     counters["message_dropped"] += messages
     logger.info("%s: messages dropped that arrived after the close: %d.", owner, messages)
+
+
+_ignoring: WeakSet[type] = WeakSet()
+
+
+def log_ignored(consumer: Requested, hook: str) -> None:
+    """Say once for each class that a message came which nothing handles."""
+    if type(consumer) not in _ignoring:
+        _ignoring.add(type(consumer))
+        log(
+            logger,
+            logging.WARNING if settings.DEBUG else logging.INFO,
+            "%s on %s ignores a message, and others like it: write `async def %s` to handle them.",
+            type(consumer).__name__,
+            escape(consumer.request.path),
+            hook,
+            from_stranger=True,
+        )
+
+
+def log_too_big(consumer: Requested) -> None:
+    """Log a connection that ended because a message was too long for one of both sides."""
+    log(
+        logger,
+        logging.WARNING,
+        "%s on %s was closed with 1009: a message was too big. What clients send is limited by the "
+        "server (daphne --websocket-max-message-size, uvicorn --ws-max-size, hypercorn "
+        "--websocket-max-message-size), what they get by their own library.",
+        type(consumer).__name__,
+        escape(consumer.request.path),
+        from_stranger=True,
+    )
 
 
 def describe_user(request: HttpRequest) -> str:

@@ -20,7 +20,7 @@ from .groups.hub import Hub, hub, log_malformed
 from .groups.member import Member
 from .hooks import check_answer
 from .protocol import Action, CloseCode, ConnectionState, empty_message
-from .reporting import log_cancelled, log_closed, log_dropped, log_overdue
+from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, log_too_big
 from .sessions import warn_if_changed
 from .spawned import SpawnedTasks, check_coroutine, name_of
 from .verdicts import close_code_for, status_for
@@ -287,6 +287,8 @@ class Session:
         connection = self.connection
         self._cancellations.take_back()  # a hook swallowed it
         code, reason = connection.end()
+        if code == CloseCode.MESSAGE_TOO_BIG:
+            log_too_big(self._consumer)
         if self._dropped:
             log_dropped(connection.owner, self._dropped)
         try:

@@ -218,7 +218,7 @@ def test_a_backend_whose_loop_has_ended_knows_nothing() -> None:
         ({"BACKEND": f"{__name__}.News"}, "which is no subclass of wsconsumer.groups.base.Backend"),
         ({"LOCATION": "redis://"}, "the memory backend, which takes no LOCATION"),
         ({"OPTIONS": {"A": 1}}, "takes no LOCATION and no OPTIONS, got '' and {'A': 1}"),
-        ({"BACKENDS": "x"}, "WSCONSUMER['GROUPS'] must be a dict with BACKEND"),
+        ({"BACKENDS": "x"}, "WSCONSUMER['GROUPS'] has no setting 'BACKENDS'. Did you mean"),
         ("redis://", "WSCONSUMER['GROUPS'] must be a dict with BACKEND"),
     ],
     ids=lambda value: str(value)[:40],

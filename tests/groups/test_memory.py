@@ -35,7 +35,7 @@ class TestMemoryBackend(BackendContract):
 @pytest.fixture(autouse=True)
 def _nobody_serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let this process be one that serves nobody and has said nothing about it yet."""
-    monkeypatch.setattr(serving, "_serving", threading.Event())
+    monkeypatch.setattr(serving, "_serving", False)
     explanations = (memory._explain_alone, memory._explain_workers)  # noqa: SLF001
     for explain in explanations:
         explain.cache_clear()

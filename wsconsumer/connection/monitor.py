@@ -5,6 +5,7 @@ It notices a client that leaves while a hook runs. The loop of a consumer reads 
 runs, so at each tick the monitor looks for hooks that were already running at the last one, and
 reads ahead for those alone: see ``read_ahead.py``. A connection whose hooks are quick never pays
 for it. It also looks for closes that are not answered, and for members of groups that take nothing.
+Its ticks are the pulse that ``watchdog.py`` looks at.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ..loops import PerLoop
 from .read_ahead import ReadAhead
+from .watchdog import Pulse
 
 if TYPE_CHECKING:
     from ..protocol import Event
@@ -45,6 +47,7 @@ class Monitor:
         self._seen: dict[Watched, Event | None] = {}
         self._ahead: dict[Watched, ReadAhead] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._pulse = Pulse()
 
     def watch(self, session: Watched) -> None:
         """Look after a session from now on."""
@@ -61,9 +64,11 @@ class Monitor:
         if not self._seen and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._pulse.stop()
 
     def tick(self) -> None:
         """Look at every session once."""
+        self._pulse.beat()
         now = self._loop.time()
         for session, seen in self._seen.items():
             handling = session.handling

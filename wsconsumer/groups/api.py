@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
@@ -53,6 +54,8 @@ def broadcast(group: str, data: Any, *, on_commit: bool = False, using: str | No
     elif using is not None:
         raise TypeError(f"broadcast() has using={quote(using)} without on_commit=True. Write both.")
     else:
+        if settings.DEBUG:
+            _warn_of_transaction(group)
         _publish(publication)
 
 
@@ -83,6 +86,23 @@ def _warn_of_another_transaction(group: str, using: str) -> None:
             aliases[0],
             aliases[0],
         )
+
+
+def _warn_of_transaction(group: str) -> None:
+    """Say so, to those who develop, if what is told may be rolled back."""
+    for connection in connections.all(initialized_only=True):
+        blocks: list[Any] = connection.atomic_blocks
+        # A test's own transaction is never committed.
+        if not all(block._from_testcase for block in blocks):  # noqa: SLF001  # as Django asks
+            log(
+                logger,
+                logging.WARNING,
+                "A broadcast to %r in a transaction on %r goes out before the commit: members look "
+                "for what is not there yet, and a rollback does not take it back. Write "
+                "broadcast(..., on_commit=True).",
+                group,
+                connection.alias,
+            )
 
 
 def _publish(publication: Publication) -> None:

@@ -43,11 +43,11 @@ class WebsocketDispatcher:
         adapt_handlers()
         self._handshake = Handshake(urlconf)
         lost_upgrade.throttle.reset()
-        note_serving()
 
     # The only coroutine of the handshake that goes on while a websocket is open: each level costs
     # every message something.
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        note_serving()
         if scope["type"] != "websocket":
             await self.serve_other(scope, receive, send)
             return

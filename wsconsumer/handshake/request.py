@@ -81,7 +81,7 @@ class WebsocketRequest(ASGIRequest):
                 setattr(self, name, scope[name])
 
     def _load_post_and_files(self) -> None:
-        super()._load_post_and_files()  # type: ignore[misc]  # not in the stubs
+        super()._load_post_and_files()
         self._post = NoPost(encoding=self.encoding)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -26,6 +27,11 @@ class Route(NamedTuple):
     def application(self) -> object | None:
         """The consumer class or ASGI application that is served here; ``None`` for a page."""
         return websocket_application(self.view)
+
+    @property
+    def hidden_application(self) -> object | None:
+        """What would be served here if a decorator did not hide that the view serves websockets."""
+        return None if self.application is not None else _find_hidden(self.view, 4, set())
 
     @property
     def decorators(self) -> list[str]:
@@ -113,3 +119,27 @@ def _decorator(wrapper: Callable[..., Any]) -> str:
 
 _USER_PASSES_TEST = {"login_required", "permission_required"}
 """Decorators of Django's that are ``user_passes_test`` with a test of their own."""
+
+
+def _find_hidden(value: Any, depth: int, seen: set[int]) -> object | None:
+    """Look for a view of ours inside of another callable, so many levels deep."""
+    found = websocket_application(value)
+    if found is not None or not depth or id(value) in seen:
+        return found
+    seen.add(id(value))
+    inner = (_find_hidden(each, depth - 1, seen) for each in _inside(value) if callable(each))
+    return next((application for application in inner if application is not None), None)
+
+
+def _inside(value: Any) -> Iterator[Any]:
+    """Yield what a callable may call: what it encloses, wraps or has as an attribute."""
+    if inspect.isclass(value):
+        yield from vars(value).values()
+        return
+    yield from getattr(value, "__dict__", {}).values()
+    for cell in getattr(value, "__closure__", None) or ():
+        with suppress(ValueError):  # an empty cell
+            # A method's class is in one; a class on the way down is that of a view.
+            if not inspect.isclass(cell.cell_contents):
+                yield cell.cell_contents
+    yield getattr(value, "func", None)

@@ -185,6 +185,8 @@ async def test_connections_of_a_process(postgres: Postgres) -> None:
     ("location", "options", "error"),
     [
         ("nowhere", {}, r"an alias in DATABASES, got 'nowhere'. There are 'default', 'pg'"),
+        (["pg"], {}, r"an alias in DATABASES, got a list. There are 'default', 'pg'"),
+        ("postgres://me:secret@db/x", {}, r"an alias in DATABASES, got a URL. There are 'default'"),
         ("", {}, r"DATABASES\['default'\] is 'django.db.backends.sqlite3'. Name the alias"),
         (
             "pg",
@@ -197,7 +199,7 @@ async def test_connections_of_a_process(postgres: Postgres) -> None:
         ("pg", {"TIMEOUT": float("nan")}, "got nan"),
     ],
 )
-def test_mistakes_in_settings(location: str, options: dict[str, Any], error: str) -> None:
+def test_mistakes_in_settings(location: Any, options: dict[str, Any], error: str) -> None:
     """What is wrong with the settings is told when the backend is made."""
     with pytest.raises(ImproperlyConfigured, match=error):
         PostgresBackend(location, "test", options)

@@ -52,12 +52,15 @@ _PLACE: Final = ("host", "hostaddr", "port")
 _NO_SSLMODE: Final = "unconnected"
 
 
-def check_alias(alias: str, name: str = "LOCATION") -> None:
+def check_alias(alias: object, name: str = "LOCATION") -> None:
     """Raise ``ImproperlyConfigured`` if this is no alias of a PostgreSQL database."""
-    if alias not in connections.settings:
+    if not isinstance(alias, str) or alias not in connections.settings:
+        # A URL may have a password in it.
+        is_name = isinstance(alias, str) and "://" not in alias
+        got = quote(alias) if is_name else f"a {'URL' if isinstance(alias, str) else 'list'}"
         raise ImproperlyConfigured(
             f"WSCONSUMER['GROUPS'] names the postgres backend, whose {name} is an alias in "
-            f"DATABASES, got {quote(alias)}. There are {', '.join(map(repr, connections))}."
+            f"DATABASES, got {got}. There are {', '.join(map(repr, connections))}."
         )
     if connections.create_connection(alias).vendor != "postgresql":
         raise ImproperlyConfigured(
