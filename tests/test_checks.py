@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import subprocess
 import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import URLRouter
+from django.apps import apps
 from django.contrib.auth.decorators import login_required
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_django_application
@@ -86,6 +88,7 @@ def test_asgi_application(
     monkeypatch.setitem(globals(), "application", make())
     with override_settings(ASGI_APPLICATION=f"{__name__}.application"):
         messages = found()
+    assert messages.pop("wsconsumer.W008")
     assert (expected is None) == (messages == {})
     if expected:
         assert expected in messages["wsconsumer.E004"]
@@ -258,6 +261,42 @@ def test_settings_of_channels(
     assert list(messages) == (["wsconsumer.W007"] if is_told else [])
     if is_told:
         assert "carried by what WSCONSUMER['GROUPS'] names" in messages["wsconsumer.W007"]
+
+
+@here
+def test_runserver_without_daphne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """W008: where ASGI_APPLICATION says that daphne is meant, it has to be in INSTALLED_APPS."""
+    monkeypatch.setitem(globals(), "application", get_asgi_application())
+    assert found() == {}
+    with override_settings(ASGI_APPLICATION=f"{__name__}.application"):
+        assert found() == {
+            "wsconsumer.W008": "daphne is not in INSTALLED_APPS, so manage.py runserver serves no "
+            'websockets. Put "daphne" first in INSTALLED_APPS.'
+        }
+        with monkeypatch.context() as patch:
+            patch.setattr(apps, "is_installed", lambda name: name == "daphne")
+            assert found() == {}
+        monkeypatch.setitem(sys.modules, "daphne", None)  # as if it were not installed
+        assert found() == {}
+
+
+def test_daphne_that_is_not_first() -> None:
+    """Daphne's own check says that it has to come before staticfiles."""
+    program = """
+import django
+from django.conf import settings
+from django.core.checks import run_checks
+
+urlpatterns = []
+apps = ["django.contrib.staticfiles", "daphne", "wsconsumer"]
+settings.configure(INSTALLED_APPS=apps, ROOT_URLCONF="__main__", STATIC_URL="static/")
+django.setup()
+print([message.id for message in run_checks()])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "'daphne.E001'" in done.stdout
 
 
 @pytest.mark.parametrize(

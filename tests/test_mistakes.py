@@ -19,25 +19,37 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import (
     Http404,
+    HttpRequest,
     HttpResponseForbidden,
     HttpResponseNotModified,
     HttpResponseRedirect,
 )
-from django.test import override_settings
+from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.generic import TemplateView
 
 from tests.fakes import DENIAL, disconnect, run, scope, text
-from wsconsumer import InvalidState, JsonWebsocketConsumer, WebsocketConsumer, broadcast, serving
+from wsconsumer import (
+    InvalidState,
+    JsonWebsocketConsumer,
+    WebsocketConsumer,
+    asgi_view,
+    broadcast,
+    serving,
+)
 from wsconsumer.asgi import WebsocketDispatcher, get_asgi_application
+from wsconsumer.handshake.lost_upgrade import throttle
 from wsconsumer.handshake.request import WebsocketRequest
 from wsconsumer.handshake.views import mark
 from wsconsumer.test import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from django.core.handlers.asgi import ASGIRequest
+    from django.core.handlers.wsgi import WSGIRequest
 
 # Told when the class is made, or mapped
 
@@ -585,3 +597,53 @@ async def test_serving_begins_with_a_scope(event: str, monkeypatch: pytest.Monke
     kind = event.partition(".")[0]
     await application({**scope(path="/none/"), "type": kind, "method": "GET"}, receive, send)
     assert serving.is_serving()
+
+
+# Told where a websocket came as a page
+
+
+def wsgi(**headers: str) -> WSGIRequest:
+    """Return a request that came through WSGI."""
+    return RequestFactory().get("/ws/", headers=headers)
+
+
+def asgi(**headers: str) -> ASGIRequest:
+    """Return a request that came through ASGI, as HTTP."""
+    return AsyncRequestFactory().get("/ws/", headers=headers)
+
+
+WHOLE = {"sec_websocket_key": "x", "upgrade": "WebSocket", "connection": "Upgrade"}
+PLAIN: dict[str, tuple[HttpRequest, str]] = {
+    "wsgi": (
+        wsgi(**WHOLE),
+        "this server speaks WSGI, which has no websockets. Serve the application of asgi.py with "
+        'daphne or uvicorn; for manage.py runserver, put "daphne" first in INSTALLED_APPS',
+    ),
+    "wsgi-behind-a-proxy": (wsgi(sec_websocket_key="x"), "this server speaks WSGI, which has no"),
+    "no-library": (asgi(**WHOLE), "this server lacks a library for websockets (for uvicorn: pip"),
+    "proxy": (asgi(sec_websocket_key="x"), "the proxy before this server must pass on (nginx with"),
+    "page": (asgi(), ""),
+    "page-of-wsgi": (wsgi(), ""),
+}
+
+
+@pytest.mark.parametrize(("request_", "problem"), PLAIN.values(), ids=PLAIN)
+@pytest.mark.parametrize(
+    "view",
+    [WebsocketConsumer.as_view(), asgi_view(WebsocketConsumer.as_asgi())],
+    ids=["consumer", "asgi_view"],
+)
+def test_a_websocket_that_came_as_a_page(
+    view: Any, request_: HttpRequest, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer is 426, and log and body say what is in the way."""
+    throttle.reset()
+    response = view(request_)
+    assert response.status_code == 426
+    assert problem in response.content.decode()
+    if problem:
+        [message] = caplog.messages
+        assert message.startswith("A websocket handshake for /ws/ came as a page: ")
+        assert problem in message
+    else:
+        assert caplog.messages == []

@@ -19,6 +19,7 @@ class WsconsumerConfig(AppConfig):
         registry.register(checks.check_consumers, "wsconsumer", registry.Tags.urls)
         registry.register(checks.check_leftovers, "wsconsumer")
         registry.register(checks.check_daphne, "wsconsumer")
+        registry.register(checks.check_runserver, "wsconsumer")
         registry.register(checks.check_groups, "wsconsumer")
         registry.register(checks.check_processes, "wsconsumer")
         registry.register(checks.check_pools, "wsconsumer")

@@ -10,6 +10,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
@@ -159,6 +160,21 @@ def check_daphne(**_: Any) -> list[CheckMessage]:
             f"daphne {version} takes messages of any size, so that any client can fill the memory.",
             f'Upgrade it: pip install "daphne>={".".join(map(str, DAPHNE))}".',
             id="wsconsumer.W001",
+        )
+    ]
+
+
+def check_runserver(**_: Any) -> list[CheckMessage]:
+    """W008: daphne is there, but ``manage.py runserver`` is Django's, which has no websockets."""
+    if getattr(settings, "ASGI_APPLICATION", None) is None or not _settings_are_good():
+        return []
+    if apps.is_installed("daphne") or find_spec("daphne") is None or not any(websocket_routes()):
+        return []
+    return [
+        Warning(
+            "daphne is not in INSTALLED_APPS, so manage.py runserver serves no websockets.",
+            'Put "daphne" first in INSTALLED_APPS.',
+            id="wsconsumer.W008",
         )
     ]
 

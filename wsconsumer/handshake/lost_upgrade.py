@@ -75,6 +75,12 @@ def explain(meta: Mapping[str, Any]) -> str | None:
     """
     if "HTTP_SEC_WEBSOCKET_KEY" not in meta:
         return None
+    if "wsgi.version" in meta:
+        return (
+            "this server speaks WSGI, which has no websockets. Serve the application of asgi.py with "
+            'daphne or uvicorn; for manage.py runserver, put "daphne" first in INSTALLED_APPS and '
+            "set ASGI_APPLICATION"
+        )
     upgrade = meta.get("HTTP_UPGRADE", "").lower()
     connection = meta.get("HTTP_CONNECTION", "").lower()
     lost = [
@@ -87,8 +93,8 @@ def explain(meta: Mapping[str, Any]) -> str | None:
     ]
     if not lost:
         return (
-            "all of it has arrived, so this server does not speak websocket: WSGI does not, nor "
-            "does uvicorn without the package websockets or wsproto"
+            "all of it has arrived, so this server lacks a library for websockets (for uvicorn: "
+            "pip install websockets)"
         )
     return (
         f"it lost {' and '.join(lost)} on the way, which the proxy before this server must pass on "

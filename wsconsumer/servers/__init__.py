@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .denial import denied
 from .departure import client_has_left
+from .wrapped import explain_hidden, innermost, replace_innermost
 
 if TYPE_CHECKING:
     from ..protocol import Receive, Scope, Send
@@ -31,16 +32,29 @@ _IN_PLACE: Final = frozenset({"hypercorn", "uvicorn", __name__.partition(".")[0]
 
 
 def adapt(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, Send]:
-    """Return the connection with all of ASGI, as far as its server can be brought to it."""
-    if isinstance(send, partial) and _package(send.func) == "daphne":
+    """
+    Return the connection with all of ASGI, as far as its server can be brought to it.
+
+    Behind middleware that wraps ``send`` or ``receive``, what is added comes below it.
+    """
+    own_receive, own_send = innermost(receive, "receive"), innermost(send, "send")
+    if isinstance(own_send, partial) and _package(own_send.func) == "daphne":
         from . import daphne
 
-        return daphne.adapt(scope, receive, send)
-    if _package(type(getattr(send, "__self__", None))) == "granian":
+        adapted = daphne.adapt(scope, own_receive, own_send)
+    elif _package(type(getattr(own_send, "__self__", None))) == "granian":
         from . import granian
 
-        return granian.adapt(scope, receive, send)
-    return scope, receive, send
+        adapted = granian.adapt(scope, own_receive, own_send)
+    else:
+        explain_hidden(send)
+        return scope, receive, send
+    scope, own_receive, own_send = adapted
+    return (
+        scope,
+        replace_innermost(receive, "receive", own_receive),
+        replace_innermost(send, "send", own_send),
+    )
 
 
 def completes_in_place(send: Send) -> bool:

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from .wrapped import innermost
+
 if TYPE_CHECKING:
     from ..protocol import Receive, Send
 
@@ -20,7 +22,7 @@ async def denied(receive: Receive, send: Send) -> None:
     uvicorn's ``websockets-sansio`` notes it when the connection is lost, and logs an error for each
     application that returns before that. Other servers know at once.
     """
-    protocol = getattr(send, "__self__", None)
+    protocol = getattr(innermost(send, "send"), "__self__", None)
     if type(protocol).__module__.partition(".")[0] != "uvicorn":
         return
     with suppress(TimeoutError):

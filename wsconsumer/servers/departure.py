@@ -12,6 +12,8 @@ from __future__ import annotations
 import select
 from typing import TYPE_CHECKING, Any, Final
 
+from .wrapped import innermost
+
 if TYPE_CHECKING:
     from ..protocol import Send
 
@@ -26,6 +28,7 @@ def client_has_left(send: Send) -> bool | None:
     ``send`` is what ``adapt()`` returned. It costs a system call: for connections whose messages
     can't be read for now.
     """
+    send = innermost(send, "send")
     ask = getattr(send, "client_has_left", None)
     if ask is not None:
         has_left: bool | None = ask()

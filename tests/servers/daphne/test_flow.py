@@ -210,8 +210,10 @@ async def test_a_receive_that_is_not_daphnes(caplog: pytest.LogCaptureFixture) -
     explain_fallback.cache_clear()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
+        daphnes = receive  # a name that can't be seen through
+
         async def wrapped() -> Any:
-            return await receive()
+            return await daphnes()
 
         _, receiving, sending = servers.adapt(scope, wrapped, send)
         await sending({"type": "websocket.accept"})

@@ -6,7 +6,8 @@ empty messages, accept headers, denial responses, flow control. Its ``send`` is
 ``partial(server.handle_reply, protocol)``. With that protocol at hand, each module mends a part
 through public calls of autobahn and Twisted: ``send.py`` what the application may say, ``flow.py``
 the buffers of both directions, ``scope.py`` the request, ``ending.py`` the end of a connection, and
-``shutdown.py`` that of the server. If daphne is not what we know, it stays as it is.
+``shutdown.py`` that of the server, ``warned.py`` Python's warnings. If daphne is not what we know,
+it stays as it is.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .flow import Inflow
 from .scope import adapt_scope
 from .send import DaphneSend
 from .shutdown import end_with_the_server
+from .warned import show_warnings
 
 if TYPE_CHECKING:
     from functools import partial
@@ -41,5 +43,6 @@ def adapt(scope: Scope, receive: Receive, send: partial[Any]) -> tuple[Scope, Re
         )
         return scope, receive, send
     end_with_the_server(asyncio.current_task())
+    show_warnings()
     inflow = Inflow(receive, protocol)
     return adapt_scope(scope, protocol), inflow.receive, DaphneSend(server, protocol, inflow)
