@@ -92,7 +92,10 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         ["https://example.com"],
     ),
     "CLIENT_ADDRESS": Setting(
-        None, _is_path, "None or the dotted path of a function that returns an address"
+        None,
+        _is_path,
+        "None or the dotted path of a function that returns an address",
+        "mysite.addresses.of_client",
     ),
     "GROUPS": Setting(
         {},

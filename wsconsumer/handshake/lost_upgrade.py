@@ -77,9 +77,9 @@ def explain(meta: Mapping[str, Any]) -> str | None:
         return None
     if "wsgi.version" in meta:
         return (
-            "this server speaks WSGI, which has no websockets. Serve the application of asgi.py with "
-            'daphne or uvicorn; for manage.py runserver, put "daphne" first in INSTALLED_APPS and '
-            "set ASGI_APPLICATION"
+            "this server speaks WSGI, which has no websockets. Serve the application of asgi.py "
+            'with daphne or uvicorn; for manage.py runserver, put "daphne" first in INSTALLED_APPS '
+            "and set ASGI_APPLICATION"
         )
     upgrade = meta.get("HTTP_UPGRADE", "").lower()
     connection = meta.get("HTTP_CONNECTION", "").lower()

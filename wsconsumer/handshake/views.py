@@ -19,7 +19,7 @@ from ..per_thread import adapt_handlers, enter_websocket, leave_websocket
 from ..servers import adapt
 from .access import check_view, refuse_dispatch
 from .request import WebsocketRequest
-from .response import UpgradeResponse
+from .response import UpgradeRequired, UpgradeResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
