@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 from django.http import Http404
 
+from .escaping import message_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -59,7 +61,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 def find_hint(consumer: object, error: BaseException) -> str | None:
     """Return what to write instead of what raised this, or ``None``."""
     match error:
-        case SynchronousOnlyOperation() if "async context" in str(error):
+        case SynchronousOnlyOperation() if "async context" in message_of(error):
             return (
                 "A hook runs on the event loop, where waiting for the database would stop every "
                 "websocket. Write `await Model.objects.aget(...)` and `async for`, or put the work "
@@ -69,12 +71,12 @@ def find_hint(consumer: object, error: BaseException) -> str | None:
             return ATTRIBUTES.get(name)
         case KeyError(args=[str(key)]) if key in KEYS and _reads_scope(error):
             return f'scope["{key}"] is {KEYS[key]} here.'
-        case TypeError() if _SEND.search(str(error)):
+        case TypeError() if _SEND.search(message_of(error)):
             return (
                 "send() takes one argument: `await self.send(data)`, where str is text, bytes are "
                 "binary and anything else is JSON. `await self.close()` closes."
             )
-        case RuntimeError() if "AsyncToSync in the same thread" in str(error):
+        case RuntimeError() if "AsyncToSync in the same thread" in message_of(error):
             return "A hook is async: `await` the function, without async_to_sync."
         case PermissionDenied() | Http404():  # one that came before accept() is no failure
             return (
