@@ -370,13 +370,13 @@ def test_groups_that_can_not_work() -> None:
     ids=["zero", "none", "no-prefix", "prefix"],
 )
 def test_a_database_of_redis(location: str, prefix: str | None, text: str | None) -> None:
-    """W008: the number of a database does not do here what it does elsewhere."""
+    """W009: the number of a database does not do here what it does elsewhere."""
     groups = {"BACKEND": "wsconsumer.groups.redis.RedisBackend", "LOCATION": location}
     groups |= {} if prefix is None else {"PREFIX": prefix}
     with override_settings(WSCONSUMER={"GROUPS": groups}):
         warnings = found()
-    assert list(warnings) == ([] if text is None else ["wsconsumer.W008"])
-    assert text is None or text in warnings["wsconsumer.W008"]
+    assert list(warnings) == ([] if text is None else ["wsconsumer.W009"])
+    assert text is None or text in warnings["wsconsumer.W009"]
 
 
 @pytest.mark.parametrize("setting", ["CLIENT_ADDRESS", "THREAD_CONTEXT"])

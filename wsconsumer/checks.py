@@ -226,14 +226,14 @@ def _is_trusted_for_csrf(entry: str) -> bool:
 
 
 def check_groups(**_: Any) -> list[CheckMessage]:
-    """E006: the backend of groups can't be made as it is configured. W008: it has its doubts."""
+    """E006: the backend of groups can't be made as it is configured. W009: it has its doubts."""
     if not _settings_are_good():
         return []
     try:
         backend = make_backend()
     except ImproperlyConfigured as error:
         return [Error(str(error), id="wsconsumer.E006")]
-    return [Warning(text, id="wsconsumer.W008") for text in backend.warnings()]
+    return [Warning(text, id="wsconsumer.W009") for text in backend.warnings()]
 
 
 def check_processes(**_: Any) -> list[CheckMessage]:
