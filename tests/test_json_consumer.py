@@ -78,6 +78,17 @@ async def test_the_class_says_what_happens() -> None:
     ]
 
 
+async def test_what_super_does() -> None:
+    """An override may call super(), which says nothing, since the message is handled."""
+
+    class Calling(Echo):
+        async def receive_json(self, content: Any) -> None:
+            await super(Echo, self).receive_json(content)
+            await super().receive_json(content)
+
+    assert await run(Calling.as_asgi(), text("1"), disconnect()) == [ACCEPT, sent("[1]")]
+
+
 async def test_nothing_happens_as_is() -> None:
     """Like receive(), receive_json() ignores what comes."""
     messages = await run(JsonWebsocketConsumer.as_asgi(), text("1"), disconnect())

@@ -8,6 +8,7 @@ it is called here. Read ``find_hint``.
 from __future__ import annotations
 
 import re
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Final
 
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
@@ -88,13 +89,9 @@ def find_hint(consumer: object, error: BaseException) -> str | None:
 
 def _reads_scope(error: BaseException) -> bool:
     """Return whether the code that raised this has a ``scope`` in it."""
-    traceback = error.__traceback__
-    if traceback is None:
-        return False
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    code = traceback.tb_frame.f_code
-    return "scope" in (*code.co_names, *code.co_varnames)
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    codes = [frame.f_code for frame in frames[-1:]]
+    return any("scope" in (*code.co_names, *code.co_varnames) for code in codes)
 
 
 def add_early_hint(cls: type, error: AttributeError) -> None:

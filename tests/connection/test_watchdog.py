@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wsconsumer import WebsocketConsumer
+from wsconsumer import JsonWebsocketConsumer, WebsocketConsumer
 from wsconsumer.connection import watchdog
 from wsconsumer.connection.watchdog import Pulse, Watchdog
 from wsconsumer.counters import counters
@@ -55,14 +55,31 @@ class Blocking(WebsocketConsumer):
         return bool(self.told.event.wait(PATIENCE))
 
 
-async def test_a_hook_that_blocks(told: Told) -> None:
+class BlockingJson(JsonWebsocketConsumer):
+    """The same behind a hook of ours."""
+
+    told: Any = None
+
+    async def receive_json(self, content: Any) -> None:
+        await self.send(str(self.wait_in_vain()))
+
+    def wait_in_vain(self) -> bool:
+        return bool(self.told.event.wait(PATIENCE))
+
+
+@pytest.mark.parametrize(
+    ("consumer", "hook"),
+    [(Blocking, "Blocking.receive"), (BlockingJson, "BlockingJson.receive_json")],
+    ids=["receive", "receive_json"],
+)
+async def test_a_hook_that_blocks(told: Told, consumer: Any, hook: str) -> None:
     """The line names the hook, and the place in it, while it still blocks."""
-    async with connect(Blocking.as_asgi(told=told)) as ws:
+    async with connect(consumer.as_asgi(told=told)) as ws:
         await ws.advance(0.5)  # a tick
-        await ws.send("go")
+        await ws.send("1")
         assert await ws.receive(PATIENCE) == "True"
     [message] = told.messages
-    assert message.startswith("Blocking.receive blocks the event loop for more than a second, and ")
+    assert message.startswith(f"{hook} blocks the event loop for more than a second, and ")
     assert "call it with sync_to_async(). It is here:\n" in message
     assert "return bool(self.told.event.wait(PATIENCE))" in message
     assert "session.py" not in message

@@ -76,9 +76,6 @@ def refuse_dispatch(cls: type, ours: type) -> None:
 
 
 def before_dispatch(cls: type, ours: type) -> Iterator[type]:
-    """Yield the classes whose ``dispatch()`` comes before ours, outermost first."""
-    for base in cls.__mro__:
-        if base is ours:
-            return
-        if "dispatch" in vars(base):
-            yield base
+    """Return the classes whose ``dispatch()`` comes before ours, outermost first."""
+    before = cls.__mro__[: cls.__mro__.index(ours)]
+    return (base for base in before if "dispatch" in vars(base))
