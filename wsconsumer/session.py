@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from .cancellation import Cancellations, Cause, consists_of, contains
 from .connection.connection import STOP_TIMEOUT, Connection
@@ -26,13 +26,16 @@ from .spawned import SpawnedTasks, check_coroutine, name_of
 from .verdicts import close_code_for, status_for
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from django.http import HttpRequest
 
     from .groups.envelope import Broadcast
+    from .groups.member import Listener
     from .limits import Limits
     from .protocol import Event, Header, Receive, Scope, Send
+
+    Fail: TypeAlias = Callable[[str, BaseException], Awaitable[None]]
 
 logger = logging.getLogger("wsconsumer.consumer")
 
@@ -189,12 +192,14 @@ class Session:
 
     # What hooks raise.
 
-    async def _contain(self, hook: str, error: BaseException, task: int | None = None) -> bool:
+    async def _contain(
+        self, hook: str, error: BaseException, task: int | None = None, fail: Fail | None = None
+    ) -> bool:
         """
         Deal with what a hook or a spawned coroutine raised; return False to let it go on up.
 
         The log and error trackers are told, the client never is. ``task`` is the ``id()`` of the
-        task that the hook runs in, if that is not the session's.
+        task that the hook runs in, if that is not the session's; ``fail`` is done instead of ending.
         """
         if contains(error, KeyboardInterrupt) or self._cancellations.is_abandoned(error, task):
             return False
@@ -207,7 +212,7 @@ class Session:
         if self._is_closed(error):
             log_closed(self._consumer, hook, error)
         else:
-            await self._fail(hook, error)
+            await (fail or self._fail)(hook, error)
         if cause is Cause.SERVER:
             raise asyncio.CancelledError
         if cause is not Cause.STRAY:
@@ -336,10 +341,13 @@ class Session:
         self.connection.check_loop("join()")
         self.connection.check_joinable()
         if self.member is None:
-            hear = self._hear if self._hears_groups else None
-            self.member = Member(self.connection, self._limits, hear)
+            self.member = self._make_member(self._hear if self._hears_groups else None)
             self._hub = hub()
         await self._hub.join(self.member, group, self._limits.max_groups)
+
+    def _make_member(self, listener: Listener | None) -> Member:
+        """Return what stands for the connection in its groups."""
+        return Member(self.connection, self._limits, listener)
 
     async def leave(self, group: str) -> None:
         """Take the connection out of a group."""

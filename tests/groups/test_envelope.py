@@ -8,6 +8,7 @@ from collections import OrderedDict
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from django.db.models import TextChoices
 from django.utils.safestring import mark_safe
@@ -34,6 +35,17 @@ class Suit(TextChoices):
     HEARTS = "h"
 
 
+class Blob(bytes):
+    """Bytes of a type of their own."""
+
+
+class Point(msgspec.Struct):
+    """A struct."""
+
+    x: int
+    y: int
+
+
 @pytest.mark.parametrize(
     ("data", "event", "received"),
     [
@@ -54,6 +66,7 @@ class Suit(TextChoices):
         ([Age(7), Ratio(0.5)], {"text": "[7,0.5]"}, [7, 0.5]),
         (OrderedDict(a=1), {"text": '{"a":1}'}, {"a": 1}),
         ([Suit.HEARTS], {"text": '["h"]'}, ["h"]),
+        ([Blob(b"a")], {"text": '["YQ=="]'}, ["YQ=="]),
     ],
     ids=repr,
 )
@@ -65,6 +78,16 @@ def test_there_and_back(data: Any, event: dict[str, Any], received: Any) -> None
     payload = event.get("bytes", event.get("text", "").encode())
     assert broadcast.size == len(payload)
     assert event_of(data, "Chat.send()") == broadcast.event
+
+
+def test_a_struct_has_the_name_of_its_class() -> None:
+    """A struct is JSON for clients, and its class can be told by those who know it."""
+    broadcast = Broadcast.decode("g", encode(Point(1, 2), b"id"))
+    assert broadcast.event == {"type": "websocket.send", "text": '{"x":1,"y":2}'}
+    assert broadcast.data == {"x": 1, "y": 2}
+    name, payload = envelope.split_named(broadcast.payload)
+    assert name == f"{__name__}.Point"
+    assert payload == b'{"x":1,"y":2}'
 
 
 def test_each_hook_gets_its_own() -> None:

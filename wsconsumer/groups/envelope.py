@@ -4,12 +4,15 @@ What travels between processes: a small header, then text, bytes or JSON. Never 
     kind (1 byte)   length of the sender's id (1 byte)   the sender's id   payload
 
 What comes in is untrusted: ``Broadcast.decode()`` raises ``ValueError`` for anything malformed.
-Other modules can add kinds of their own with ``add_kind()``.
+Other modules can add kinds of their own with ``add_kind()``. A struct (of msgspec) is JSON that
+begins with a name, so that who knows its class can read it as such:
+
+    length of the name (2 bytes)   the name   JSON
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 from django.utils.functional import Promise
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
     from ..protocol import Event
 
+R = TypeVar("R")
+
 
 class Kind(NamedTuple):
     """
@@ -28,7 +33,8 @@ class Kind(NamedTuple):
 
     ``code`` is its first byte in the envelope, ``fits`` tells whether data is of this kind,
     ``encode`` makes the payload of it. ``event`` makes the ASGI event for clients of the payload,
-    or raises ``ValueError``; ``read`` gets the data for a hook from payload and event.
+    or raises ``ValueError``; ``read`` gets the data for a hook from payload and event. What is not
+    ``for_clients`` is for handlers on the server, which every client's connection ignores.
     """
 
     code: int
@@ -36,6 +42,7 @@ class Kind(NamedTuple):
     encode: Callable[[Any], bytes]
     event: Callable[[bytes], Event]
     read: Callable[[bytes, Event], Any]
+    for_clients: bool = True
 
 
 _kinds: Final[dict[int, Kind]] = {}
@@ -52,22 +59,30 @@ def add_kind(kind: Kind) -> None:
     _kinds[kind.code] = kind
 
 
-_PLAIN: Final = (str, int, float)
+_PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
+    str: str.__str__,  # str(value) may be the value itself
+    int: int.__int__,
+    float: float.__float__,
+    bytes: lambda value: bytes(memoryview(value)),
+}
 
 
-def _encode_other(value: Any) -> Any:
-    """Encode Django's lazy translations, and its safe strings: JSON knows only exact types."""
+def encode_other(value: Any) -> Any:
+    """
+    Encode what msgspec does not know, but Django uses.
+
+    Lazy translations, and subclasses of the basic types, such as the ``SafeString`` of a template.
+    """
     if isinstance(value, Promise):
         return str(value)
-    for plain in _PLAIN:
-        if isinstance(value, plain):
-            # str() of a safe string is the safe string itself.
-            return str.__str__(value) if plain is str else plain(value)
+    for kind, plain in _PLAIN.items():
+        if isinstance(value, kind):
+            return plain(value)
     raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-_to_json: Final = msgspec.json.Encoder(enc_hook=_encode_other).encode
-_from_json: Final = msgspec.json.Decoder().decode
+to_json: Final = msgspec.json.Encoder(enc_hook=encode_other).encode
+from_json: Final = msgspec.json.Decoder().decode
 
 
 def _text_event(payload: bytes) -> Event:
@@ -77,9 +92,9 @@ def _text_event(payload: bytes) -> Event:
 JSON: Final = Kind(
     code=0x13,
     fits=lambda data: True,
-    encode=_to_json,
+    encode=to_json,
     event=_text_event,
-    read=lambda payload, event: _from_json(payload),
+    read=lambda payload, event: from_json(payload),
 )
 BINARY: Final = Kind(
     code=0x12,
@@ -95,10 +110,43 @@ TEXT: Final = Kind(
     event=_text_event,
     read=lambda payload, event: event["text"],
 )
+STRUCT: Final = Kind(
+    code=0x14,
+    fits=lambda data: isinstance(data, msgspec.Struct),
+    encode=lambda data: named(f"{type(data).__module__}.{type(data).__qualname__}", to_json(data)),
+    event=lambda payload: _text_event(split_named(payload)[1]),
+    read=lambda payload, event: from_json(event["text"]),
+)
 _CONTAINERS: Final = frozenset({dict, list})
 
-for _kind in (JSON, BINARY, TEXT):
+for _kind in (JSON, STRUCT, BINARY, TEXT):
     add_kind(_kind)
+
+FOR_HANDLERS: Final = range(0x40, 0x50)
+"""Codes of kinds that are not for clients: whoever does not know one has nobody to give it to."""
+
+_UNKNOWN: Final = Kind(
+    code=0x40,
+    fits=lambda data: False,
+    encode=bytes,
+    event=lambda payload: {},
+    read=lambda payload, event: payload,
+    for_clients=False,
+)
+
+
+def named(name: str, payload: bytes) -> bytes:
+    """Put a name before a payload."""
+    text = name.encode()
+    return b"%b%b%b" % (len(text).to_bytes(2), text, payload)
+
+
+def split_named(payload: bytes) -> tuple[str, bytes]:
+    """Return the name before a payload, and the payload; raise ``ValueError`` if there is none."""
+    end = 2 + int.from_bytes(payload[:2])
+    if len(payload) < end:
+        raise ValueError(f"{payload[:32]!r} has no name in it")
+    return payload[2:end].decode(), payload[end:]
 
 
 def encode(data: Any, sender_id: bytes = b"") -> bytes:
@@ -127,6 +175,11 @@ def _kind_of(data: Any) -> Kind:
 def event_of(data: Any, verb: str) -> Event:
     """Return the ASGI event for one client; ``verb`` is the name that errors use."""
     kind = _kind_of(data)
+    if not kind.for_clients:
+        raise TypeError(
+            f"{verb} can't send {type(data).__name__}, which never goes to a client. broadcast() "
+            "it to a group, whose handlers get it."
+        )
     return kind.event(_payload(kind, data, verb))
 
 
@@ -156,23 +209,25 @@ class Broadcast:
     One broadcast as it arrived in this process; all members share it.
 
     ``event`` is the ASGI message, ``size`` the payload in bytes, ``sender_id`` names the connection
-    that does not get it.
+    that does not get it. ``payload`` and ``kind`` are for those who know more than that.
     """
 
-    __slots__ = ("_kind", "_payload", "event", "group", "sender_id", "size")
+    __slots__ = ("_recoded", "event", "group", "kind", "payload", "sender_id", "size")
 
     def __init__(self, group: str, kind: Kind, sender_id: bytes, payload: bytes) -> None:
         self.group = group
         self.sender_id = sender_id
         self.size = len(payload)
         self.event = kind.event(payload)
-        self._kind = kind
-        self._payload = payload
+        self.kind = kind
+        self.payload = payload
 
     @classmethod
     def decode(cls, group: str, body: bytes) -> Self:
         """Open an envelope; raise ``ValueError`` if it is malformed."""
         kind = _kinds.get(body[0]) if len(body) > 1 else None
+        if kind is None and len(body) > 1 and body[0] in FOR_HANDLERS:
+            kind = _UNKNOWN
         if kind is None or len(body) < 2 + body[1]:
             raise ValueError(f"{body[:32]!r} is not a broadcast")
         start = 2 + body[1]
@@ -181,4 +236,11 @@ class Broadcast:
     @property
     def data(self) -> Any:
         """What was broadcast, for one member: JSON is decoded each time."""
-        return self._kind.read(self._payload, self.event)
+        return self.kind.read(self.payload, self.event)
+
+    def recoded(self, recode: Callable[[Broadcast], R]) -> R:
+        """Return what ``recode`` makes of it for members of another codec, once for all of them."""
+        if not hasattr(self, "_recoded"):
+            self._recoded: Any = recode(self)
+        recoded: R = self._recoded
+        return recoded

@@ -117,6 +117,8 @@ class LocalGroup:
             return self._enqueue(broadcast, sender)
         if sender is not None:
             members = tuple(member for member in members if member is not sender)
+        if not broadcast.kind.for_clients:
+            members = _handling(broadcast, members)
         late = [member for member in members if member.deliver(broadcast)]
         return self._enqueue_late(broadcast, late) if late else None
 
@@ -166,10 +168,18 @@ class LocalGroup:
             self._on_empty(self.name)
 
     def _next_batch(self) -> list[Queued]:
-        """Take the next broadcasts that are few and small enough to go together."""
+        """
+        Take the next broadcasts that are few and small enough to go together.
+
+        One for handlers goes alone, since it is not for the same members.
+        """
         batch = [self._queue.popleft()]
+        if not batch[0].broadcast.kind.for_clients:
+            return batch
         size = batch[0].broadcast.size
         while self._queue and len(batch) < DELIVERIES:
+            if not self._queue[0].broadcast.kind.for_clients:
+                break
             size += self._queue[0].broadcast.size
             if size > BATCH_BYTES:
                 break
@@ -180,6 +190,8 @@ class LocalGroup:
         """Hand broadcasts to all members, some in each turn of the loop; return who had no room."""
         late: list[Late] = []
         members = tuple(self._members)
+        if not batch[0].broadcast.kind.for_clients:
+            members = _handling(batch[0].broadcast, members)
         size = sum(queued.broadcast.size for queued in batch)
         step = members_per_turn(len(batch), size)
         first_for = self._members.get
@@ -215,3 +227,8 @@ class LocalGroup:
             self._undelivered -= 1
             self._bytes -= queued.broadcast.size
             queued.delivered.set_result(None)
+
+
+def _handling(broadcast: Broadcast, members: Sequence[Member]) -> tuple[Member, ...]:
+    """Return the members with a handler for a broadcast that is for no client."""
+    return tuple(member for member in members if member.handles(broadcast))

@@ -13,7 +13,7 @@ import logging
 import secrets
 import weakref
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, cast
 
 from ..connection.outbox import Outbox
 from ..counters import counters
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from ..connection.connection import Connection
     from ..limits import Limits
     from ..protocol import Event
+    from .envelope import Broadcast
 
 logger = logging.getLogger("wsconsumer.groups")
+
+Listener: TypeAlias = "Callable[[Any], Awaitable[None]]"
+"""What takes broadcasts instead of a client, or beside it."""
 
 _OPEN: Final = ConnectionState.OPEN
 _CONNECTING: Final = ConnectionState.CONNECTING
@@ -62,6 +66,7 @@ class Member:
         "__weakref__",
         "_begin",
         "_farewell",
+        "_heard",
         "_hearing",
         "_is_direct",
         "_is_waited_for",
@@ -78,7 +83,7 @@ class Member:
         self,
         connection: Connection,
         limits: Limits,
-        listener: Callable[[Any], Awaitable[None]] | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.connection = connection
         self.groups: dict[str, None] = {}
@@ -99,7 +104,12 @@ class Member:
             on_error=self._on_error,
             on_idle=self._on_idle,
         )
+        self._heard = self._outbox  # where what waits for the listener is
         connection.attach(self)
+
+    def handles(self, broadcast: Broadcast) -> bool:
+        """Whether it takes what is not for clients."""
+        return False
 
     def identify(self) -> bytes:
         """Return the name that no other member has, in any process; made when it is needed."""
@@ -156,8 +166,7 @@ class Member:
     def _hear(self, message: Message) -> Awaitable[None]:
         """Call the listener in the outbox's task, in which ``hearing_member()`` finds us then."""
         assert self._listener is not None  # noqa: S101  # it is why this is the outbox's sink
-        self._hearing = Hearing(weakref.ref(self), message.group)
-        _hearing.set(self._hearing)
+        self._hearing = begin_hearing(self, message.group)
         return self._listener(message)
 
     async def wait_for_room(self, deadline: float) -> None:
@@ -180,14 +189,14 @@ class Member:
         if hearing is None or hearing.group != group or _hearing.get() is hearing:
             return
         while self.is_in(hearing):
-            await asyncio.wait({self._outbox.progress()})
+            await asyncio.wait({self._heard.progress()})
 
     def is_in(self, hearing: Hearing | None) -> bool:
         """Whether this call of the listener still runs."""
         return (
             hearing is not None
             and hearing is self._hearing
-            and self._outbox.is_sending(hearing.group)
+            and self._heard.is_sending(hearing.group)
         )
 
     def _go_behind(self) -> None:
@@ -257,6 +266,13 @@ class Hearing(NamedTuple):
 
 
 _hearing: ContextVar[Hearing | None] = ContextVar("wsconsumer_hearing", default=None)
+
+
+def begin_hearing(member: Member, group: str) -> Hearing:
+    """Note that this task calls a listener of a member from now on."""
+    hearing = Hearing(weakref.ref(member), group)
+    _hearing.set(hearing)
+    return hearing
 
 
 def hearing_member() -> Member | None:
