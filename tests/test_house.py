@@ -26,6 +26,16 @@ HOUSE = [
     "checks",
     "management",
     "json_consumer",
+    "messages.consumer",
+    "messages.session",
+    "messages.interface",
+    "messages.handlers",
+    "messages.running",
+    "messages.events",
+    "messages.codecs",
+    "messages.errors",
+    "messages.types",
+    "messages.instances",
     "consumer",
     "session",
     "spawned",
@@ -107,7 +117,7 @@ HOUSE = [
 OUTSIDE = "test"
 """The kit imports what it likes, and nobody imports it."""
 
-FOLDERS = {"handshake", "groups", "groups.redis", "groups.postgres", "connection"}
+FOLDERS = {"handshake", "groups", "groups.redis", "groups.postgres", "connection", "messages"}
 """Folders whose modules have places of their own; any other folder is one room."""
 
 MODULES = sorted(

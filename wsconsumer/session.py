@@ -199,7 +199,7 @@ class Session:
         Deal with what a hook or a spawned coroutine raised; return False to let it go on up.
 
         The log and error trackers are told, the client never is. ``task`` is the ``id()`` of the
-        task that the hook runs in, if that is not the session's; ``fail`` is done instead of ending.
+        task that the hook runs in, if it is not the session's; ``fail`` is done instead of ending.
         """
         if contains(error, KeyboardInterrupt) or self._cancellations.is_abandoned(error, task):
             return False
