@@ -115,7 +115,7 @@ class Cancel(Message, kw_only=True):
     """What a client sends to stop the stream, or the concurrent handler, that has this ``ref``."""
 
 
-RESERVED: Final = frozenset({Ok, End, Error, Cancel})
+RESERVED: Final[frozenset[type[Message]]] = frozenset({Ok, End, Error, Cancel})
 """The messages of the protocol; nobody else's may have their tags."""
 
 _RESERVED_TAGS: Final = frozenset(tag_of(cls.__name__) for cls in RESERVED)

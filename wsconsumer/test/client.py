@@ -61,6 +61,7 @@ class WebsocketClient(AsyncClient):
         server: str = "asgi",
         allow_unread: bool = False,
         raise_exceptions: bool = True,
+        codec: str = "json",
     ) -> AsyncIterator[Websocket]:
         """
         Open a websocket at a path of the project, as the project's own pages would.
@@ -86,6 +87,7 @@ class WebsocketClient(AsyncClient):
             server=server,
             allow_unread=allow_unread,
             raise_exceptions=raise_exceptions,
+            codec=codec,
         ) as websocket:
             denial = websocket.denial
             self.cookies.update(websocket.cookies if denial is None else denial.cookies)

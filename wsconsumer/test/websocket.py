@@ -10,6 +10,7 @@ import json
 import sys
 import traceback
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,10 +20,12 @@ from django.core.signals import got_request_exception
 from ..escaping import quote
 from ..handshake.views import websocket_application
 from ..log_thread import log_thread
+from ..messages.types import Message
 from ..protocol import CloseCode, check_close
 from .clock import advance, turns
 from .database import PATIENCE, shared_database
 from .dialects import DIALECTS
+from .messages import Asking, Reader, reader_for
 from .scopes import make_scope
 from .server import StrictServer
 from .tasks import note_tasks, started
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 _PACKAGE: Final = str(Path(__file__).parents[1])
 
 
-class Websocket:
+class Websocket(Asking):
     """
     The client's end of a websocket whose application runs beside the test.
 
@@ -56,6 +59,7 @@ class Websocket:
         server: str,
         allow_unread: bool,
         raise_exceptions: bool,
+        reader: Reader,
     ) -> None:
         self._changed = asyncio.Event()
         self._server = StrictServer(
@@ -68,6 +72,8 @@ class Websocket:
         self._exceptions: list[BaseException] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._told = 0
+        self._reader = reader
+        self._refs = count(1)
 
     # Facts
 
@@ -108,11 +114,19 @@ class Websocket:
 
     # Verbs
 
-    async def send(self, data: str | bytes) -> None:
-        """Send a text or binary message."""
+    @property
+    def _is_open(self) -> bool:
+        return self._server.is_open
+
+    async def send(self, data: str | bytes | Message) -> None:
+        """Send text, bytes, or a message."""
         self._raise_what_failed()
+        if isinstance(data, Message):
+            data = self._reader.codec.payload(data)
         if not isinstance(data, str | bytes):
-            raise TypeError(f"send() expects str or bytes, got {quote(data)}. Use send_json().")
+            raise TypeError(
+                f"send() expects str, bytes or a Message, got {quote(data)}. Use send_json()."
+            )
         if not self._server.is_open:
             raise AssertionError(f"send() needs an open connection. {self._story()}")
         self._server.put_message(data)
@@ -121,22 +135,28 @@ class Websocket:
         """Send content as JSON text."""
         await self.send(json.dumps(content))
 
-    async def receive(self, timeout: float = PATIENCE) -> str | bytes:  # noqa: ASYNC109  # never cancels the application
-        """Return the next message of the application; fail if none comes within ``timeout``."""
+    async def _receive(
+        self, is_wanted: Callable[[str | bytes], bool], what: str, patience: float
+    ) -> str | bytes:
         server = self._server
-        await self._until(
-            lambda: bool(server.messages) or server.close_code is not None, "a message", timeout
-        )
-        if not server.messages:
+        found: list[str | bytes] = []
+
+        def is_there() -> bool:
+            found.extend(next(([data] for data in server.messages if is_wanted(data)), []))
+            return bool(found) or server.close_code is not None
+
+        await self._until(is_there, what, patience)
+        if not found:
             raise AssertionError(
-                f"Expected a message, but the application closed the connection with "
+                f"Expected {what}, but the application closed the connection with "
                 f"{server.close_code} {server.close_reason!r}. {self._story()}"
             )
-        return server.messages.popleft()
+        server.messages.remove(found[0])
+        return found[0]
 
     async def receive_json(self, timeout: float = PATIENCE) -> Any:  # noqa: ASYNC109  # as receive()
-        """Return the next message, decoded from JSON."""
-        return json.loads(await self.receive(timeout))
+        """Return what the next message, JSON text, says."""
+        return json.loads(await self.receive(timeout=timeout))
 
     async def receive_close(self, timeout: float = PATIENCE) -> int:  # noqa: ASYNC109  # as receive()
         """Wait until the application closes the connection, and return the close code."""
@@ -341,6 +361,7 @@ async def connect(
     server: str = "asgi",
     allow_unread: bool = False,
     raise_exceptions: bool = True,
+    codec: str | None = None,
 ) -> AsyncIterator[Websocket]:
     """
     Open a websocket to a consumer, or to any ASGI application, and close it when the block ends.
@@ -349,7 +370,8 @@ async def connect(
     is ``consumer.user`` (a consumer's is anonymous by default), ``session`` is
     ``consumer.request.session``, ``secure`` is wss. ``server`` is the dialect: asgi, daphne,
     uvicorn, hypercorn or granian. With ``raise_exceptions=False`` exceptions in hooks are left to
-    the consumer, as in production.
+    the consumer, as in production. ``codec`` is how messages are encoded: by default as the
+    consumer does it.
     """
     served: Any = application
     if websocket_application(application) is not None:
@@ -374,6 +396,7 @@ async def connect(
         server=server,
         allow_unread=allow_unread,
         raise_exceptions=raise_exceptions,
+        reader=reader_for(application, codec),
     )
     scope["wsconsumer.test"] = websocket
     async with shared_database():
