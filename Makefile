@@ -90,7 +90,7 @@ build: $(VENV)/.installed-build ## Make the sdist and the wheel in dist/
 	$(RUN) -m build
 
 clean: ## Remove what the other targets made, environments too; databases stay
-	rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf example_project/.pytest_cache example_project/.coverage
 	find wsconsumer tests example_project benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 

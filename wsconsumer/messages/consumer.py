@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
 from ..consumer import WebsocketConsumer
+from ..escaping import quote
 from .codecs import CODECS
 from .interface import build_interface
 from .session import MessageSession
@@ -101,7 +102,9 @@ def _encoded(cls: type, codec: Codec, data: Any) -> str | bytes:
 
 def _check_codec(cls: type, name: object) -> None:
     if name not in CODECS:
-        raise ValueError(f"{cls.__name__}.codec must be one of {', '.join(CODECS)}, got {name!r}.")
+        raise ValueError(
+            f"{cls.__name__}.codec must be one of {', '.join(CODECS)}, got {quote(name)}."
+        )
 
 
 def _check_limits(cls: type[MessageConsumer]) -> None:
@@ -111,12 +114,14 @@ def _check_limits(cls: type[MessageConsumer]) -> None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             none = ", or None for no limit" if name == "invalid_limit" else ""
-            raise ValueError(f"{cls.__name__}.{name} must be an int from 1{none}, got {value!r}.")
+            raise ValueError(
+                f"{cls.__name__}.{name} must be an int from 1{none}, got {quote(value)}."
+            )
 
 
 def _check_authorize(cls: type[MessageConsumer]) -> None:
     if not iscoroutinefunction(cls.authorize):
         raise TypeError(
-            f"{cls.__name__}.authorize must be a coroutine function, got {cls.authorize!r}. Write "
-            "`async def authorize(self, message)`."
+            f"{cls.__name__}.authorize must be a coroutine function, got {quote(cls.authorize)}. "
+            "Write `async def authorize(self, message)`."
         )

@@ -24,6 +24,7 @@ from typing import (
 
 from asgiref.sync import iscoroutinefunction
 
+from ..escaping import quote
 from .types import RESERVED, Event, Message, check_type
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class _Decorator:
 def _mark(handler: Any, *, concurrent: bool) -> Any:
     if not callable(handler):
         raise TypeError(
-            f"@on expects a method, got {handler!r}. The type of the message is the annotation of "
-            "its argument: `async def say(self, message: Say) -> None`."
+            f"@on expects a method, got {quote(handler)}. The type of the message is the "
+            "annotation of its argument: `async def say(self, message: Say) -> None`."
         )
     setattr(handler, _MARK, concurrent)
     return handler
@@ -123,7 +124,7 @@ class Handler(NamedTuple):
         is_stream = inspect.isasyncgenfunction(function)
         if not is_stream and not iscoroutinefunction(function):
             raise TypeError(
-                f"{where} must be a coroutine function, got {function!r}. Write "
+                f"{where} must be a coroutine function, got {quote(function)}. Write "
                 f"`async def {name}(self, message: ...)`."
             )
         parameter = _parameter(where, name, function)

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from ..escaping import quote
 from .codecs import CODECS, union_of
 from .errors import CODES
 from .handlers import Handler, is_handler
@@ -130,7 +131,7 @@ def _sent_by(cls: type) -> Iterator[type[Message]]:
     sends = getattr(cls, "sends", ())
     for kind in sends:
         if not (isinstance(kind, type) and issubclass(kind, Message)):
-            raise TypeError(f"{cls.__name__}.sends must be Message classes, got {kind!r}.")
+            raise TypeError(f"{cls.__name__}.sends must be Message classes, got {quote(kind)}.")
         check_type(kind)
         yield kind
 
