@@ -45,6 +45,9 @@ from benchmarks.served import (
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
+
+    from benchmarks.rounds import Samples
 
 NOTE = """\
 Why this misleads: an echo does nothing, so it shows the framework at its most expensive. Only the
@@ -67,10 +70,23 @@ class Run:
     cpu: float
 
 
-class Clients:
-    """The connections to one server, each with one message under way while ``run()`` lasts."""
+def frame(text: bytes) -> bytes:
+    """Return a client's frame of a short text, masked, as a client has to, with zeros."""
+    return bytes((0x81, 0x80 | len(text))) + bytes(4) + text
 
-    def __init__(self, pid: int, port: int, connections: int) -> None:
+
+class Clients:
+    """
+    The connections to one server, each with one message under way while ``run()`` lasts.
+
+    ``answer`` is the frame that comes for each ``text``: an echo unless it is given.
+    """
+
+    def __init__(
+        self, pid: int, port: int, connections: int, text: bytes = TEXT, answer: bytes = b""
+    ) -> None:
+        self._message = frame(text)
+        self._answer = answer or bytes((0x81, len(text))) + text
         self._cpu_clock = ~pid << 3 | 2  # what clock_getcpuclockid() gives for a process
         self._poll = select.epoll()
         self._sockets = open_websockets(port, "/ws/echo/", connections)
@@ -79,9 +95,7 @@ class Clients:
 
     def run(self, seconds: float) -> Run:
         """Send, and send again whatever came back, for so long."""
-        # Masked, as a client has to, with zeros.
-        message = bytes((0x81, 0x80 | len(TEXT))) + bytes(4) + TEXT
-        echo = bytes((0x81, len(TEXT))) + TEXT
+        message, answer = self._message, self._answer
         cpu, begin = time.clock_gettime(self._cpu_clock), time.perf_counter()
         for client in self._sockets:
             client.sendall(message)
@@ -92,8 +106,8 @@ class Clients:
                 raise BrokenContenderError(f"{under_way} echoes never came")
             is_over = time.perf_counter() > deadline
             for ready_client, _ in ready:
-                if (data := os.read(ready_client, 4096)) != echo:
-                    raise BrokenContenderError(f"{TEXT!r} was answered with {data!r}")
+                if (data := os.read(ready_client, 4096)) != answer:
+                    raise BrokenContenderError(f"{message!r} was answered with {data!r}")
                 count += 1
                 if is_over:
                     under_way -= 1
@@ -126,14 +140,18 @@ async def compare(server: str, options: argparse.Namespace) -> Sheet:
             clients = Clients(served.pid, port, options.connections)
             measures[name] = measure(clients, runs[name], options.seconds)
         samples = await take_turns(measures, options.rounds)
+    return sheet(f"{server}, {options.connections} connections", samples, runs, RAW)
+
+
+def sheet(title: str, samples: Samples, runs: Mapping[str, list[Run]], raw: str) -> Sheet:
+    """Reduce what was measured to rates, by the clock and by the server's CPU."""
     cpu = {name: [run.cpu for run in of_one[1:]] for name, of_one in runs.items()}
-    title = f"{server}, {options.connections} connections"
-    table = Table.of(title, "echo", samples, [RAW])
+    table = Table.of(title, "echo", samples, [raw])
     cells: dict[str, dict[str, Cell]] = {
         name: {
             "echoes/s": result.per_second,
-            "rate / raw": Ratio.of(samples[RAW], samples[name]),
-            "CPU rate / raw": Ratio.of(cpu[RAW], cpu[name]),
+            "rate / raw": Ratio.of(samples[raw], samples[name]),
+            "CPU rate / raw": Ratio.of(cpu[raw], cpu[name]),
         }
         for name, result in table.results.items()
     }

@@ -1,6 +1,6 @@
 """
-One contender of ``echo.py`` and ``memory.py`` on one server, in a process of its own, with the
-package from this checkout or from another one. Start at ``Served``.
+One contender of ``echo.py``, ``memory.py`` or ``typed.py`` on one server, in a process of its own,
+with the package from this checkout or from another one. Start at ``Served``.
 
 An echo comes back for every message; the applications are those of ``micro.py``, and two of them
 behind a URL pattern as well, where a connection keeps its request.
@@ -109,8 +109,13 @@ def main() -> None:
 
 
 def application_of(contender: str) -> Any:
-    """Return a contender of ``micro.py``, alone or behind a URL pattern."""
+    """Return a contender of ``micro.py``, alone or behind a URL pattern, or of ``typed.py``."""
     from benchmarks.micro import Consumer, Endpoint, contenders
+    from benchmarks.typed_contenders import CONTENDERS as TYPED
+    from benchmarks.typed_contenders import PREFIX
+
+    if contender.startswith(PREFIX):
+        return TYPED[contender.removeprefix(PREFIX)]()
 
     if contender == OURS_BY_URL:
         from django.urls import path
