@@ -59,9 +59,10 @@ SERVER = "uvicorn-websockets"
 async def verify(name: str, application: Application) -> None:
     """Refuse a contender that does not answer as it should."""
     numbers = (1, 22, 333)
-    events = [{"type": "websocket.connect"}]
-    events += [dict(message_event(message_for(name, number))) for number in numbers]
-    waiting = iter([*events, {"type": "websocket.disconnect", "code": 1000}])
+    events: list[Event] = [{"type": "websocket.connect"}]
+    events += [message_event(message_for(name, number)) for number in numbers]
+    events.append({"type": "websocket.disconnect", "code": 1000})
+    waiting = iter(events)
     sent: list[Event] = []
 
     async def receive() -> Event:

@@ -23,7 +23,6 @@ from tests.fakes import (
     scope,
     sent,
     text,
-    until,
 )
 from tests.messages.vocabulary import Fail, Kick, Number, Said, Say
 from wsconsumer import ConnectionState, abroadcast
@@ -347,18 +346,25 @@ async def test_an_error_after_the_close(caplog: pytest.LogCaptureFixture) -> Non
     assert counters["hook_failed"] == 1
 
 
-async def test_a_client_that_vanishes_before_the_reply(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("concurrent", [False, True], ids=["in order", "concurrent"])
+async def test_a_client_that_vanishes_before_the_reply(concurrent: bool) -> None:
     """A reply that the server does not take ends the connection, without an error."""
+    codes: list[Any] = []
 
-    class Codes(Chat):
+    class Codes(MessageConsumer):
+        @on(concurrent=concurrent)
+        async def say(self, message: Say) -> Number:
+            return Number(1)
+
         async def disconnect(self, code: int, reason: str) -> None:
             codes.append((code, self.state))
 
-    codes: list[Any] = []
     wire = Wire(CONNECT, text('{"type": "say", "text": "x"}'))
     wire.fail_on = "websocket.send"
     task = asyncio.create_task(Codes.as_asgi()(scope(), wire.receive, wire.send))
     await wire.until_sent(1)
+    for _ in range(5):
+        await asyncio.sleep(0)
     wire.put(disconnect(1006))
     await task
     assert wire.sent == [ACCEPT]
@@ -429,15 +435,16 @@ async def test_the_server_stops_while_a_handler_runs() -> None:
     assert wire.sent == [ACCEPT, close(1012)]
 
 
+@pytest.mark.parametrize("concurrent", [False, True], ids=["in order", "concurrent"])
 @pytest.mark.parametrize("vanishes", [False, True])
-async def test_a_reply_behind_an_outbox(vanishes: bool) -> None:
+async def test_a_reply_behind_an_outbox(vanishes: bool, concurrent: bool) -> None:
     """A reply waits its turn behind broadcasts; if the connection ends first, it is no error."""
 
     class Room(MessageConsumer):
         async def connect(self) -> None:
             await self.join("room")
 
-        @on
+        @on(concurrent=concurrent)
         async def say(self, message: Say) -> Number:
             return Number(1)
 
@@ -447,9 +454,12 @@ async def test_a_reply_behind_an_outbox(vanishes: bool) -> None:
     wire.shut()
     await abroadcast("room", "first")
     wire.put(text('{"type": "say", "text": "x"}'))
-    await until(lambda: not wire.inbox)
+    for _ in range(5):
+        await asyncio.sleep(0)
     wire.fail_on = "websocket.send" if vanishes else None
     wire.open()
+    for _ in range(5):
+        await asyncio.sleep(0)
     wire.put(disconnect(1001))
     await task
     answers = [sent("first"), sent('{"type":"number","value":1}')]

@@ -1,7 +1,7 @@
 """
 JSON in text messages, MessagePack in binary ones: the same types in two encodings.
 
-A codec turns a message into the ASGI event that carries it. ``Codec.reader()`` makes the function
+A codec turns a message into the ASGI event that carries it. ``Codec.decoder`` makes the function
 that does all the work on the way in: it parses, validates and picks the class in one pass.
 """
 
@@ -41,41 +41,42 @@ def _msgpack_event(message: Any) -> AsgiEvent:
     return {"type": "websocket.send", "bytes": _to_msgpack(message)}
 
 
-def _json_reader(kind: Any) -> Callable[[str | bytes], Any]:
-    decode = msgspec.json.Decoder(kind).decode
-
-    def read(data: str | bytes) -> Any:
-        if type(data) is not str:
-            raise DecodeError("Expected JSON in a text message, got a binary one")
-        return decode(data)
-
-    return read
-
-
-def _msgpack_reader(kind: Any) -> Callable[[str | bytes], Any]:
-    decode = msgspec.msgpack.Decoder(kind).decode
-
-    def read(data: str | bytes) -> Any:
-        if isinstance(data, str):
-            raise DecodeError("Expected MessagePack in a binary message, got a text one")
-        return decode(data)
-
-    return read
-
-
 class Codec(NamedTuple):
     """
     One encoding: ``event`` makes an ASGI event of a message, ``payload`` what is in that.
 
-    ``reader`` makes a function that reads what a client sent as one of the given type, or raises
-    one of ``UNREADABLE``; ``read_head`` looks only at what tells messages apart.
+    ``frame`` is the type of what a client sends, ``decoder`` makes the function that reads it as
+    one of a given type, or raises one of ``UNREADABLE``. ``wrong`` says what is wrong with another
+    frame.
     """
 
     name: str
     event: Callable[[Any], AsgiEvent]
     payload: Callable[[Any], str | bytes]
-    reader: Callable[[Any], Callable[[str | bytes], Any]]
-    read_head: Callable[[str | bytes], Head]
+    frame: type
+    decoder: Callable[[Any], Callable[[Any], Any]]
+    wrong: str
+
+    def check_frame(self, data: str | bytes) -> None:
+        """Raise one of ``UNREADABLE`` for a message of the wrong kind."""
+        if type(data) is not self.frame:
+            raise DecodeError(self.wrong)
+
+    def reader(self, kind: Any) -> Callable[[str | bytes], Any]:
+        """Return the function that checks the frame too."""
+        decode = self.decoder(kind)
+
+        def read(data: str | bytes) -> Any:
+            self.check_frame(data)
+            return decode(data)
+
+        return read
+
+    def read_head(self, data: str | bytes) -> Head:
+        """Return what tells a message from others, whether it is valid or not."""
+        self.check_frame(data)
+        head: Head = _heads[self.name](data)
+        return head
 
 
 class Head(Struct):
@@ -85,11 +86,25 @@ class Head(Struct):
     ref: Any = UNSET
 
 
-JSON: Final = Codec("json", _json_event, _json_payload, _json_reader, _json_reader(Head))
+JSON: Final = Codec(
+    name="json",
+    event=_json_event,
+    payload=_json_payload,
+    frame=str,
+    decoder=lambda kind: msgspec.json.Decoder(kind).decode,
+    wrong="Expected JSON in a text message, got a binary one",
+)
 MSGPACK: Final = Codec(
-    "msgpack", _msgpack_event, _to_msgpack, _msgpack_reader, _msgpack_reader(Head)
+    name="msgpack",
+    event=_msgpack_event,
+    payload=_to_msgpack,
+    frame=bytes,
+    decoder=lambda kind: msgspec.msgpack.Decoder(kind).decode,
+    wrong="Expected MessagePack in a binary message, got a text one",
 )
 CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}
+
+_heads: Final = {codec.name: codec.decoder(Head) for codec in CODECS.values()}
 
 UNREADABLE: Final = (DecodeError, RecursionError, UnicodeError)
 """What a reader raises: malformed or not valid, nested too deeply, or no text where it says so."""

@@ -33,8 +33,9 @@ class Interface(NamedTuple):
     ``handlers`` by the class of message or event that they take; ``messages`` what clients may send
     by type, ``replies`` what they are answered with, ``sends`` what else they may get, ``events``
     what other parts of the server may tell it. ``errors`` are the codes of errors with what they
-    mean; ``authorizes`` says whether the class asks who may send what. ``readers`` has the function
-    for what comes from a client, by the name of the codec, and ``read_event`` the one for events.
+    mean; ``authorizes`` says whether the class asks who may send what. ``decoders`` has the
+    function for what comes from a client, by the name of the codec, ``read_event`` is that for
+    events.
     """
 
     handlers: Mapping[type[Struct], Handler]
@@ -44,7 +45,7 @@ class Interface(NamedTuple):
     events: Mapping[str, type[Event]]
     errors: Mapping[str, str]
     authorizes: bool
-    readers: Mapping[str, Callable[[str | bytes], Any]]
+    decoders: Mapping[str, Callable[[Any], Any]]
     read_event: Callable[[bytes], Any] | None
 
 
@@ -77,7 +78,7 @@ def build_interface(cls: type, base: type) -> None:
         events=events,
         errors=CODES,
         authorizes=getattr(cls, "authorize", None) is not getattr(base, "authorize", None),
-        readers={name: codec.reader(incoming) for name, codec in CODECS.items()},
+        decoders={name: codec.decoder(incoming) for name, codec in CODECS.items()},
         read_event=_event_reader(list(events.values())),
     )
 

@@ -62,7 +62,17 @@ class TypedConsumer(Consumer, Protocol):
 class MessageSession(Session):
     """Runs a ``MessageConsumer``; ``codec`` is how its messages are encoded."""
 
-    __slots__ = ("_event", "_handlers", "_interface", "_invalid", "_read", "_running", "codec")
+    __slots__ = (
+        "_authorizes",
+        "_decode",
+        "_event",
+        "_frame",
+        "_handlers",
+        "_interface",
+        "_invalid",
+        "_running",
+        "codec",
+    )
 
     _consumer: TypedConsumer
 
@@ -71,17 +81,21 @@ class MessageSession(Session):
         self.codec = CODECS[self._consumer.codec]
         self._interface = interface_of(type(self._consumer))
         self._handlers = self._interface.handlers
-        self._read = self._interface.readers[self.codec.name]
+        self._authorizes = self._interface.authorizes
+        self._decode = self._interface.decoders[self.codec.name]
+        self._frame = self.codec.frame
         self._event = self.codec.event
         self._invalid = 0
         self._running: dict[Any, Running] = {}
 
     # What a client sends.
 
-    async def handle(self, data: str | bytes) -> None:
+    async def handle(self, data: str | bytes) -> None:  # noqa: C901  # a level costs per message
         """Handle a message: read it, call its handler, send the reply."""
         try:
-            message = self._read(data)
+            if type(data) is not self._frame:
+                self.codec.check_frame(data)
+            message = self._decode(data)
         except UNREADABLE as error:
             await self._refuse(data, error)
             return
@@ -95,31 +109,45 @@ class MessageSession(Session):
             return
         ref = message.ref
         try:
-            if self._interface.authorizes:
+            if self._authorizes:
                 await self._authorize(message)
             reply = await handler.function(self._consumer, message)
             if reply is None and ref is UNSET:
                 return
-            event = self._reply_event(handler, reply, ref)
+            if not isinstance(reply, Message):
+                reply = self._stand_in(handler, reply)
+            event = self._event(reply if ref is UNSET else with_ref(reply, ref))
         except BaseException as error:
             if not await self._contain(handler.name, error, None, partial(self._tell, ref)):
                 raise
             return
-        await self._emit(event)
+        # As in _emit().
+        emit = self.connection.emit
+        if emit is not None:
+            try:
+                await emit(event)
+            except WsconsumerError:
+                raise
+            except Exception as error:
+                raise self.connection.send_error("") from error
 
     async def _authorize(self, message: Message) -> None:
         if not await self._consumer.authorize(message):
             raise PermissionDenied
 
-    def _reply_event(self, handler: Handler, reply: Any, ref: Any) -> AsgiEvent:
+    def _stand_in(self, handler: Handler, reply: object) -> Message:
+        """Return what is sent for a reply that is no message, or raise ``TypeError``."""
         if reply is None:
-            reply = _OK
-        elif not isinstance(reply, Message):
-            raise TypeError(
-                f"{type(self._consumer).__name__}.{handler.name}() must answer with a Message, "
-                f"got {type(reply).__name__}."
-            )
-        return self._event(reply if ref is UNSET else with_ref(reply, ref))
+            return _OK
+        raise TypeError(
+            f"{type(self._consumer).__name__}.{handler.name}() must answer with a Message, "
+            f"got {type(reply).__name__}."
+        )
+
+    async def _reply(self, handler: Handler, reply: Any, ref: Any) -> None:
+        if not isinstance(reply, Message):
+            reply = self._stand_in(handler, reply)
+        await self._emit(self._event(reply if ref is UNSET else with_ref(reply, ref)))
 
     async def _emit(self, event: AsgiEvent) -> None:
         """Send a reply, if there still is somebody to hear it."""
@@ -163,13 +191,13 @@ class MessageSession(Session):
     async def _run_to_the_reply(
         self, handler: Handler, message: Message, running: Running, ref: Any
     ) -> None:
-        if self._interface.authorizes:
+        if self._authorizes:
             await self._authorize(message)
         handling = handler.function(self._consumer, message)
         if handler.is_stream:
 
             async def send(reply: Any) -> None:
-                await self._emit(self._reply_event(handler, reply, ref))
+                await self._reply(handler, reply, ref)
 
             await running.stream(handling, send)
             reply: Any = _END
@@ -177,7 +205,7 @@ class MessageSession(Session):
             reply = await running.reply(handling)
             if reply is None and ref is UNSET:
                 return
-        await self._emit(self._reply_event(handler, reply, ref))
+        await self._reply(handler, reply, ref)
 
     def _cancel_running(self, cancel: Cancel) -> None:
         """Cancel what the client names; it may have ended meanwhile."""
