@@ -77,7 +77,7 @@ async def test_a_hook_that_blocks(told: Told, consumer: Any, hook: str) -> None:
     async with connect(consumer.as_asgi(told=told)) as ws:
         await ws.advance(0.5)  # a tick
         await ws.send("1")
-        assert await ws.receive(PATIENCE) == "True"
+        assert await ws.receive(timeout=PATIENCE) == "True"
     [message] = told.messages
     assert message.startswith(f"{hook} blocks the event loop for more than a second, and ")
     assert "call it with sync_to_async(). It is here:\n" in message

@@ -183,7 +183,9 @@ async def test_a_redirect_to_the_same_url(
 async def test_other_answers_are_not_explained(
     address: str, sent: Any, settings: Any, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who really came by http is redirected without a word; other denials are the project's."""
+    """Who came by http is told where it leads, and nothing of proxies; others are the project's."""
     with override_settings(**settings):
         assert (await denied(address, headers(**sent))).status == status
-    assert not any(record.name.startswith("wsconsumer") for record in caplog.records)
+    told = [record.message for record in caplog.records if record.name.startswith("wsconsumer")]
+    assert len(told) == (status == 301)
+    assert "SECURE_SSL_REDIRECT" not in caplog.text
