@@ -150,7 +150,7 @@ async def streamed_event(self: Any, event: Kick) -> AsyncIterator[Said]:
     yield Said("a", "b")
 
 
-async def send(self: Any, message: Say) -> None: ...
+async def authorize(self: Any, message: Say) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def send(self: Any, message: Say) -> None: ...
         (not_annotated_stream, "Bad.not_annotated_stream yields, so it must return an AsyncIter"),
         (answered_event, "Bad.answered_event handles an Event: nobody waits for an answer"),
         (streamed_event, "Bad.streamed_event handles an Event"),
-        (send, "Bad.send can't be a handler: MessageConsumer has a send of its own."),
+        (authorize, "Bad.authorize can't be a handler: MessageConsumer.authorize is something"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

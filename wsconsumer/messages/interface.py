@@ -98,8 +98,8 @@ def _handlers_of(cls: type, base: type) -> Iterator[Handler]:
             )
         if hasattr(base, name):
             raise TypeError(
-                f"{cls.__name__}.{name} can't be a handler: {base.__name__} has a {name} of its "
-                "own. Choose another name; the message goes by its type."
+                f"{cls.__name__}.{name} can't be a handler: {base.__name__}.{name} is something "
+                "else. Choose another name; the message goes by its type."
             )
         yield Handler.of(owners[0], name, function)
 
