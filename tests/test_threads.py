@@ -7,7 +7,6 @@ import gc
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -189,6 +188,16 @@ async def test_a_lane_drops_an_old_connection(pg: str, monkeypatch: pytest.Monke
         assert await client.ask("SELECT pg_backend_pid()") != pid
 
 
+class Opened:
+    """What is looked at of a database connection, which is gone already."""
+
+    connection = None
+
+    def __init__(self, pool: bool, close_at: float | None) -> None:
+        self.settings_dict = {"OPTIONS": {"pool": pool}}
+        self.close_at = close_at
+
+
 @pytest.mark.parametrize(
     ("pool", "in_lane", "close_at", "kept"),
     [
@@ -203,7 +212,7 @@ def test_whose_connections_are_kept(
     pool: bool, in_lane: bool, close_at: float | None, kept: bool
 ) -> None:
     """A lane's, but not a pool's, nor those of other threads, nor those that never grow old."""
-    connection = SimpleNamespace(settings_dict={"OPTIONS": {"pool": pool}}, close_at=close_at)
+    connection = Opened(pool, close_at)
 
     def created() -> None:
         connection_created.send(sender=None, connection=connection)
