@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import connections
 from django.db.backends.signals import connection_created
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.urls import path
@@ -188,16 +189,6 @@ async def test_a_lane_drops_an_old_connection(pg: str, monkeypatch: pytest.Monke
         assert await client.ask("SELECT pg_backend_pid()") != pid
 
 
-class Opened:
-    """What is looked at of a database connection, which is gone already."""
-
-    connection = None
-
-    def __init__(self, pool: bool, close_at: float | None) -> None:
-        self.settings_dict = {"OPTIONS": {"pool": pool}}
-        self.close_at = close_at
-
-
 @pytest.mark.parametrize(
     ("pool", "in_lane", "close_at", "kept"),
     [
@@ -212,7 +203,9 @@ def test_whose_connections_are_kept(
     pool: bool, in_lane: bool, close_at: float | None, kept: bool
 ) -> None:
     """A lane's, but not a pool's, nor those of other threads, nor those that never grow old."""
-    connection = Opened(pool, close_at)
+    connection = connections.create_connection("default")
+    connection.settings_dict = {**connection.settings_dict, "OPTIONS": {"pool": pool}}
+    connection.close_at = close_at
 
     def created() -> None:
         connection_created.send(sender=None, connection=connection)
