@@ -8,6 +8,7 @@ what the server is can be told, and what it leaves out be added below the middle
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from functools import cache
@@ -60,7 +61,10 @@ def _cell(function: Any, name: str) -> CellType | None:
 def explain_hidden(send: Any) -> None:
     """Say once that daphne serves us behind something that can't be seen through."""
     reactor = sys.modules.get("twisted.internet.reactor")
-    if "daphne.server" in sys.modules and getattr(reactor, "running", False):
+    if "daphne.server" not in sys.modules or not getattr(reactor, "running", False):
+        return
+    # Tests, for one, may have a daphne in this process and a websocket in another event loop.
+    if getattr(reactor, "_asyncioEventloop", None) in (None, asyncio.get_running_loop()):
         named = send if hasattr(send, "__qualname__") else type(send)
         _explain_hidden(f"{named.__module__}.{named.__qualname__}")
 

@@ -122,7 +122,12 @@ async def test_what_can_not_be_seen_through(
     connection = (scope(), wire.receive, Hidden(wire.send))
     assert servers.adapt(*connection) == connection
     assert caplog.messages == []
-    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=True))
+    elsewhere = SimpleNamespace(running=True, _asyncioEventloop=object())
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", elsewhere)
+    assert servers.adapt(*connection) == connection
+    assert caplog.messages == []
+    reactor = SimpleNamespace(running=True, _asyncioEventloop=None)
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", reactor)
     for _ in range(2):
         assert servers.adapt(*connection) == connection
     [message] = caplog.messages
