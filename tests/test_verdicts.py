@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.core.exceptions import (
     SuspiciousFileOperation,
     SuspiciousOperation,
 )
+from django.http import Http404
 from django.http.multipartparser import MultiPartParserError
 from django.test import override_settings
 from django.urls import path
@@ -167,6 +169,30 @@ async def test_bad_requests(
     assert lines(caplog) == expected
     assert all(record.exc_info for record in caplog.records)
     assert counters["hook_failed"] == 0
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SystemExit(3), 500),
+        (asyncio.CancelledError(), 500),
+        (GeneratorExit(), 500),
+        (ExceptionGroup("one kind", [PermissionDenied("no"), PermissionDenied("nor this")]), 403),
+        (ExceptionGroup("one kind", [Http404("none")]), 404),
+        (ExceptionGroup("mixed", [Http404("none"), ValueError()]), 500),
+    ],
+    ids=["exit", "cancelled", "generator", "denied", "not-found", "mixed"],
+)
+async def test_what_is_raised_in_the_handshake(
+    error: BaseException, status: int, place: Callable[[Any], Any]
+) -> None:
+    """Wherever it is raised, it is judged alike, and nothing leaves the application."""
+    view, chain = place(error)
+    with override_settings(MIDDLEWARE=chain, ERROR=error):
+        application = WebsocketDispatcher([path("ws/", view)])
+        start, _ = await run(application, path="/ws/", headers=headers(), **DENIAL)
+    assert start["status"] == status
 
 
 @override_settings(DATA_UPLOAD_MAX_NUMBER_FIELDS=1, MIDDLEWARE=[])

@@ -174,10 +174,10 @@ async def test_the_consumer_runs_on_the_event_loop() -> None:
 
 
 async def test_middleware_that_answers_itself() -> None:
-    """Its response is the denial, with status, headers and without the body of a server error."""
+    """Its response is the denial, with status, headers and body."""
     with mine("blocking"):
         denial = await denied()
-        assert (denial.status, denial.body) == (503, b"")
+        assert (denial.status, denial.body) == (503, b"closed")
         assert denial.headers["Retry-After"] == "60"
 
 

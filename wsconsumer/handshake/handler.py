@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.sessions.backends.base import SessionBase
 from django.core import signals
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import DisallowedHost, PermissionDenied
 from django.core.handlers.asgi import get_script_prefix
 from django.core.handlers.base import BaseHandler
-from django.core.handlers.exception import convert_exception_to_response
-from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseNotFound
+from django.core.handlers.exception import convert_exception_to_response, response_for_exception
+from django.http import Http404, HttpRequest, HttpResponseBadRequest, HttpResponseNotFound
 from django.urls import (
     Resolver404,
     ResolverMatch,
@@ -34,8 +34,9 @@ from django.urls.resolvers import RegexPattern
 from django.utils.functional import LazyObject, cached_property
 
 from .. import conf
+from ..cancellation import consists_of
 from ..counters import counters
-from ..escaping import escape
+from ..escaping import escape, message_of
 from ..log_thread import log
 from ..sessions import make_snapshot
 from ..threads import are_handshakes_full, in_handshake_thread
@@ -106,6 +107,14 @@ class Handshake(BaseHandler):
         return outcome
 
     def _answer(self, request: WebsocketRequest) -> Upgrade | Denial:
+        try:
+            return self._judge(request)
+        except BaseException as error:  # noqa: BLE001  # it would leave the application
+            # SystemExit would end daphne, with everybody's sockets, and CancelledError is nobody's
+            # cancellation here: they are errors like any other of the project's code.
+            return _denial(response_for_exception(request, error))  # type: ignore[arg-type]  # as above
+
+    def _judge(self, request: WebsocketRequest) -> Upgrade | Denial:
         signals.request_started.send(sender=type(self), scope=request.scope)
         response = self.get_response(request)
         try:
@@ -191,20 +200,31 @@ def _without_pages(link: Any, is_async: bool) -> Any:
         try:
             return get_response(request)
         except Exception as error:
-            if not is_bad_request(error):
+            if (response := _answer_to(request, error)) is None:
                 raise
-            return _bad_request(request, error)
+            return response
 
     @wraps(get_response)
     async def answer_async(request: HttpRequest) -> Any:
         try:
             return await get_response(request)
         except Exception as error:
-            if not is_bad_request(error):
+            if (response := _answer_to(request, error)) is None:
                 raise
-            return _bad_request(request, error)
+            return response
 
     return convert_exception_to_response(answer_async if is_async else answer)
+
+
+def _answer_to(request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+    """Answer bad requests, which get a page from Django, and groups, which it does not know."""
+    if is_bad_request(error):
+        return _bad_request(request, error)
+    if isinstance(error, ExceptionGroup):
+        for kind in (PermissionDenied, Http404):
+            if consists_of(error, kind):
+                return response_for_exception(request, kind(message_of(error)))
+    return None
 
 
 def _bad_request(request: HttpRequest, error: Exception) -> HttpResponseBase:
@@ -248,8 +268,8 @@ def _denial(response: HttpResponseBase) -> Denial:
     headers = [
         (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()
     ]
-    # The page of a server error may contain the exception's text, and nobody looks at it here.
-    body = b"" if response.status_code >= 500 else b"".join(response)
+    # The page of an uncaught exception may contain its text, and nobody looks at it here.
+    body = b"" if response.status_code == 500 else b"".join(response)
     return Denial(response.status_code, [*headers, *_cookies(response)], body)
 
 
