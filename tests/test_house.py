@@ -68,6 +68,7 @@ HOUSE = [
     "groups.redis.role",
     "groups.postgres.backend",
     "groups.postgres.publisher",
+    "groups.postgres.wire",
     "groups.postgres.payload",
     "groups.postgres.aliases",
     "groups.postgres.pooler",

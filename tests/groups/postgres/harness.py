@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from django.db import connections
@@ -42,6 +42,53 @@ class Standby(Postgres):
         self.stop()
         (directory / "standby.signal").touch()
         self.start()
+
+
+class Between:
+    """
+    Stands between.
+
+    ``silent``: it passes nothing on, and forgets it. ``answers``: those of PostgreSQL pass while
+    this is set, and wait otherwise. ``instead``: what comes in their place.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.silent = False
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.instead = b""
+        self._port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._port)
+        for source, sink in ((reader, to_upstream), (upstream, writer)):
+            pumping = self._pump(source, sink, are_answers=source is upstream)
+            self._tasks.add(asyncio.create_task(pumping))
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, are_answers: bool
+    ) -> None:
+        try:
+            while data := await source.read(65536):
+                if are_answers:
+                    await self.answers.wait()
+                    data = self.instead or data
+                if not self.silent:
+                    sink.write(data)
+        finally:
+            sink.close()
 
 
 class Log(logging.Handler):

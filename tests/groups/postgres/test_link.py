@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
-from tests.groups.postgres.harness import SHORT, Log, listening, quick
-from wsconsumer.groups.postgres.connecting import parameters
+from tests.groups.postgres.harness import SHORT, Between, Log, listening, quick
+from wsconsumer.groups.postgres.connecting import attempts, parameters
+from wsconsumer.groups.postgres.link import Link
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,39 +17,6 @@ if TYPE_CHECKING:
     from tests.engines import Postgres
 
 pytestmark = pytest.mark.usefixtures("database")
-
-
-class Between:
-    """Stands between, and can fall silent."""
-
-    def __init__(self, port: int) -> None:
-        self.silent = False
-        self._port = port
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._port)
-        for source, sink in ((reader, to_upstream), (upstream, writer)):
-            self._tasks.add(asyncio.create_task(self._pump(source, sink)))
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                if not self.silent:
-                    sink.write(data)
-        finally:
-            sink.close()
 
 
 @quick
@@ -67,6 +35,20 @@ async def test_a_way_that_falls_silent(
             await log.until("is back")
             await one.backend.publish("g", b"end")
             await one.until("g", b"end")
+
+
+async def test_statements() -> None:
+    """One goes out however large it is, returns its first row, or raises what the server says."""
+    (told,) = attempts("pg")
+    link = await Link.connect(told)
+    try:
+        large = "x" * (16 << 20)
+        row = await link.execute("SELECT length($1), NULL FROM generate_series(1, 2)", large)
+        assert row == [str(len(large)), ""]
+        with pytest.raises(psycopg.OperationalError, match="division by zero"):
+            await link.execute("SELECT 1 / 0")
+    finally:
+        link.close()
 
 
 async def test_options_of_django(database: dict[str, Any]) -> None:

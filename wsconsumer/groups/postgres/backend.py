@@ -25,7 +25,7 @@ from ..batching import not_accepted
 from ..options import SECONDS, TIMEOUT, check_options
 from ..reconnecting import Outage
 from .aliases import Aliases, is_in_transaction
-from .connecting import Way, check_alias
+from .connecting import Way, check_alias, check_libpq
 from .link import Link, settings
 from .payload import Decoder, channel, encode, token
 from .pooler import check_session
@@ -67,6 +67,7 @@ class PostgresBackend(Backend):
     def __init__(self, location: str, prefix: str, options: Mapping[str, Any]) -> None:
         super().__init__(location, prefix, options)
         self._alias = location or DEFAULT_DB_ALIAS
+        check_libpq()
         check_alias(self._alias)
         check_options("PostgreSQL", options, OPTIONS)
         self._timeout = float(options.get("TIMEOUT", TIMEOUT))

@@ -70,6 +70,15 @@ def check_alias(alias: object, name: str = "LOCATION") -> None:
         )
 
 
+def check_libpq() -> None:
+    """Raise ``ImproperlyConfigured`` for a libpq that has no pipeline mode."""
+    if not psycopg.Pipeline.is_supported():
+        raise ImproperlyConfigured(
+            "The postgres backend of groups needs libpq 14 or later, got version "
+            f"{pq.version()}. Write: pip install 'psycopg[binary]'"
+        )
+
+
 def parameters(alias: str) -> dict[str, str]:
     """
     Return what libpq needs to know to connect, as Django has it in its settings now.

@@ -78,11 +78,9 @@ class Link:
         """Close it at once."""
         self._pgconn.finish()
 
-    def check(self) -> None:
-        """Raise ``psycopg.OperationalError`` if the server is known to have ended it."""
-        # The first call may read the server's last words, the second finds that they were.
-        self._pgconn.consume_input()
-        self._pgconn.consume_input()
+    def hand_over(self) -> PGconn:
+        """Return the connection to who takes care of it from now on; this is of no more use."""
+        return self._pgconn
 
     async def configure(self, settings: Mapping[str, str]) -> None:
         """
