@@ -15,6 +15,7 @@ def test_defaults() -> None:
     """Without WSCONSUMER every setting has its default."""
     assert {name: conf.get(name) for name in conf.SETTINGS} == {
         "ALLOWED_ORIGINS": (),
+        "AUTHORIZATION_SUBPROTOCOL": None,
         "CLIENT_ADDRESS": None,
         "GROUPS": {},
         "HANDSHAKE_THREADS": 4,
@@ -39,7 +40,7 @@ MISTAKES = [
     (["THREADS"], "wsconsumer.E001", "WSCONSUMER must be a dict, got ['THREADS']."),
     ({"THREAD": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
     ({"threads": 1}, "wsconsumer.E002", "Did you mean 'THREADS'?"),
-    ({"COLOUR": 1}, "wsconsumer.E002", "There are ALLOWED_ORIGINS, CLIENT_ADDRESS, "),
+    ({"COLOUR": 1}, "wsconsumer.E002", "There are ALLOWED_ORIGINS, AUTHORIZATION_SUBPROTOCOL, "),
     (
         {"THREADS": 0},
         "wsconsumer.E003",
@@ -72,6 +73,15 @@ MISTAKES = [
     ({"GROUPS": {"PREFIX": None}}, "wsconsumer.E003", "must be a str, got None."),
     ({"GROUPS": {"OPTIONS": []}}, "wsconsumer.E003", "must be a dict, got []. Write 'OPTIONS': {"),
     ({"HANDSHAKE_THREADS": 0}, "wsconsumer.E003", "must be an int of at least 1, got 0."),
+    *(
+        (
+            {"AUTHORIZATION_SUBPROTOCOL": value},
+            "wsconsumer.E003",
+            "must be None or the scheme of an Authorization header, one word, got "
+            f"{value!r}. Write 'AUTHORIZATION_SUBPROTOCOL': 'Bearer', for instance, or leave it",
+        )
+        for value in ("", "Bearer ", "Bearer,Token", "Träger", "wsconsumer.V1", True, ["Bearer"])
+    ),
     ({"CLIENT_ADDRESS": ""}, "wsconsumer.E003", "must be None or the dotted path of a function"),
     ({"THREAD_CONTEXT": len}, "wsconsumer.E003", "must be None or the dotted path of a function"),
     ({"URLCONF": ""}, "wsconsumer.E003", "or leave it out."),

@@ -40,6 +40,7 @@ HOUSE = [
     "session",
     "spawned",
     "handshake.dispatcher",
+    "handshake.authorization",
     "handshake.running",
     "handshake.handler",
     "handshake.routes",

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from . import origins
 from .escaping import quote
+from .protocol import OWN_SUBPROTOCOL, is_token
 
 
 class Setting(NamedTuple):
@@ -69,6 +70,12 @@ def _is_str(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_scheme(value: Any) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, str) and is_token(value) and value.lower() != OWN_SUBPROTOCOL
+
+
 _GROUPS: Final[Mapping[str, Setting]] = {
     "BACKEND": Setting(
         "wsconsumer.groups.memory.MemoryBackend",
@@ -90,6 +97,12 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _is_origins,
         'a list of origins with their scheme, such as "https://example.com"',
         ["https://example.com"],
+    ),
+    "AUTHORIZATION_SUBPROTOCOL": Setting(
+        None,
+        _is_scheme,
+        "None or the scheme of an Authorization header, one word",
+        "Bearer",
     ),
     "CLIENT_ADDRESS": Setting(
         None,

@@ -92,6 +92,8 @@ class WebsocketConsumer(Limits, ConsumerView):
         Complete the opening handshake.
 
         ``subprotocol``: one of those the client offers (``scope["subprotocols"]``), or ``None``.
+        Where it sent a token behind ``WSCONSUMER["AUTHORIZATION_SUBPROTOCOL"]``, that name may be
+        chosen too, and ``None`` means it.
         ``headers``: more headers for the 101 response, pairs of ``str`` or ``bytes`` (latin-1).
         Raises ``InvalidState`` if there was a decision before, ``ConnectionClosed`` if the client
         has left, ``TypeError`` or ``ValueError`` for what can't be sent.

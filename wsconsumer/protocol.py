@@ -25,6 +25,12 @@ Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
 RawHeaders: TypeAlias = Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]
 
+OWN_SUBPROTOCOL: Final = "wsconsumer.v1"
+"""The subprotocol of our browser client."""
+
+AUTHORIZATION_KEY: Final = "wsconsumer.authorization_subprotocol"
+"""The key of the scope for the name before a token that was offered, as the client spelt it."""
+
 MAX_REASON_BYTES: Final = 123
 """A control frame holds 125 bytes (RFC 6455 section 5.5), two of which are the close code."""
 
@@ -157,6 +163,32 @@ _HANDSHAKE_HEADERS: Final = frozenset(
         b"upgrade",
     }
 )
+
+
+def is_token(text: str) -> bool:
+    """Return whether a text is an HTTP token (RFC 9110 section 5.6.2), as subprotocols are."""
+    return text.isascii() and _TOKEN.fullmatch(text.encode("ascii")) is not None
+
+
+def offered_subprotocols(scope: Scope) -> list[str]:
+    """Return the subprotocols that may be chosen."""
+    name = scope.get(AUTHORIZATION_KEY)
+    offered = list(scope.get("subprotocols") or ())
+    return offered if name is None else [*offered, name]
+
+
+def answer_subprotocol(chosen: object, scope: Scope) -> Any:
+    """
+    Return the subprotocol for the 101 response, from what the application chose.
+
+    A browser that sent a token behind a name insists on an answer, and on its own spelling.
+    """
+    name: str | None = scope.get(AUTHORIZATION_KEY)
+    if name is None:
+        return chosen
+    if chosen is None:
+        return OWN_SUBPROTOCOL if OWN_SUBPROTOCOL in scope["subprotocols"] else name
+    return name if isinstance(chosen, str) and chosen.lower() == name.lower() else chosen
 
 
 def encode_headers(headers: RawHeaders, verb: str) -> list[Header]:

@@ -1,13 +1,14 @@
 """How a connection is accepted or denied, as the client sees it."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
-from tests.servers.harness import QUIET, SOON, Server, new_key, running
+from tests.servers.harness import QUIET, SOON, Server, new_key, remaining, running
 
 
 async def denied(server: Server, path: str) -> Response:
@@ -46,6 +47,37 @@ async def test_chooses_a_subprotocol(server: Server) -> None:
     path = f"/ws/subprotocol/{new_key()}/"
     async with server.connect(path, subprotocols=["chat.v1", "chat.v2"]) as websocket:
         assert websocket.subprotocol == "chat.v2"
+
+
+async def test_a_token_in_the_subprotocols(server: Server) -> None:
+    """The consumer finds the header, the client its own spelling of the name."""
+    token = f"secret.{new_key()}"
+    path = f"/ws/tells/{new_key()}/"
+    async with server.connect(path, subprotocols=["chat", "beaRer", token]) as websocket:
+        told = json.loads(await websocket.recv())
+        assert websocket.subprotocol == "beaRer"
+    assert told["authorization"] == f"Bearer {token}"
+    assert told["subprotocols"] == ["chat"]
+
+
+async def test_a_name_without_a_token(server: Server) -> None:
+    """A client that forgot its token is refused."""
+    with pytest.raises(InvalidStatus) as caught:
+        await server.open(f"/ws/tells/{new_key()}/", subprotocols=["bearer"])
+    assert caught.value.response.status_code == 400
+
+
+async def test_no_log_shows_the_token(server: Server) -> None:
+    """Neither the server's output nor a log line of ours has it, also when a hook fails."""
+    token, key = f"secret.{new_key()}", new_key()
+    path = f"/ws/fails-in-receive/{key}/"
+    async with server.connect(path, subprotocols=["bearer", token]) as websocket:
+        await websocket.send("go")
+        await remaining(websocket)
+    assert websocket.close_code == 1011
+    await server.journal.wait_for_log(f"deliberate {key}")
+    assert token not in str(server.journal.events())
+    assert token not in "".join(server.output.all())
 
 
 async def test_sends_accept_headers(server: Server) -> None:

@@ -29,11 +29,13 @@ from ..protocol import (
     Receive,
     Scope,
     Send,
+    answer_subprotocol,
     check_close,
     disconnected,
     encode_headers,
     encode_text,
     framed_response,
+    offered_subprotocols,
 )
 from ..servers import denied
 
@@ -168,11 +170,12 @@ class Connection:
     async def accept(self, subprotocol: str | None = None, headers: RawHeaders = ()) -> None:
         """Complete the opening handshake. Arguments and errors: ``WebsocketConsumer.accept``."""
         self._check(Action.ACCEPT)
-        offered = self._scope.get("subprotocols") or ()
+        offered = offered_subprotocols(self._scope)
+        subprotocol = answer_subprotocol(subprotocol, self._scope)
         if subprotocol is not None and subprotocol not in offered:
             raise ValueError(
                 f"{self.owner}.accept() can't choose the subprotocol {quote(subprotocol)}: the "
-                f"client offers {quote(list(offered))} (RFC 6455 section 4.2.2). Choose one of "
+                f"client offers {quote(offered)} (RFC 6455 section 4.2.2). Choose one of "
                 "these or None."
             )
         lines = encode_headers(headers, f"{self.owner}.accept()")

@@ -15,6 +15,7 @@ from ..servers import adapt, current_task
 from ..serving import note_serving
 from ..threads import pin, unpin
 from . import lost_upgrade
+from .authorization import authorize
 from .handler import Denial, Handshake
 from .request import WebsocketRequest
 from .running import running_websockets
@@ -52,12 +53,13 @@ class WebsocketDispatcher:
             await self.serve_other(scope, receive, send)
             return
         scope, receive, send = adapt(scope, receive, send)
+        scope, problem = authorize(scope)
         running, task, pinned = running_websockets(), current_task(), None
         if task is not None:
             running.add(task)
         entered = enter_websocket()
         try:
-            outcome = await self._answer(scope)
+            outcome = await self._answer(scope) if problem is None else _refuse(scope, problem)
             if isinstance(outcome, Denial):
                 await _deny(outcome, scope, receive, send)
             else:
@@ -97,18 +99,22 @@ class WebsocketDispatcher:
         try:
             request = WebsocketRequest(scope)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client has caused it
-            log(
-                logger,
-                logging.WARNING,
-                "Refused a websocket on %s with 400: %s: %s",
-                escape(scope.get("path", "")),
-                type(error).__name__,
-                escape(error),
-                extra={"status_code": 400},
-                from_stranger=True,
-            )
-            return Denial(400)
+            return _refuse(scope, f"{type(error).__name__}: {escape(error)}")
         return await self._handshake(request)
+
+
+def _refuse(scope: Scope, problem: str) -> Denial:
+    """Log and deny a handshake of which no request can be made."""
+    log(
+        logger,
+        logging.WARNING,
+        "Refused a websocket on %s with 400: %s",
+        escape(scope.get("path", "")),
+        problem,
+        extra={"status_code": 400},
+        from_stranger=True,
+    )
+    return Denial(400)
 
 
 async def _deny(denial: Denial, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,6 +16,7 @@ from ..escaping import quote
 from ..hints import add_early_hint
 from ..hooks import check_initkwargs
 from ..per_thread import adapt_handlers, enter_websocket, leave_websocket
+from ..protocol import AUTHORIZATION_KEY, answer_subprotocol
 from ..servers import adapt
 from .access import check_view, refuse_dispatch
 from .request import WebsocketRequest
@@ -70,8 +71,8 @@ def asgi_view(application: Application) -> View:
         def mounted(
             scope: Scope, receive: Receive, send: Send, accept_headers: Sequence[Header] = ()
         ) -> Awaitable[None]:
-            if accept_headers:
-                send = _with_headers(send, accept_headers)
+            if accept_headers or AUTHORIZATION_KEY in scope:
+                send = _with_answers(send, scope, accept_headers)
             return application({**scope, **more}, receive, send)
 
         return UpgradeResponse(mounted)
@@ -88,15 +89,19 @@ def names_of(application: object) -> tuple[str, str]:
     return named.__module__, named.__qualname__
 
 
-def _with_headers(send: Send, headers: Sequence[Header]) -> Send:
-    """Add headers of the handshake to the accept of an application that does not know them."""
+def _with_answers(send: Send, scope: Scope, headers: Sequence[Header]) -> Send:
+    """Add answers of the handshake to the accept of an application that does not know them."""
 
-    async def send_with_headers(event: Event) -> None:
+    async def send_with_answers(event: Event) -> None:
         if event["type"] == "websocket.accept":
-            event = {**event, "headers": [*(event.get("headers") or ()), *headers]}
+            event = {
+                **event,
+                "headers": [*(event.get("headers") or ()), *headers],
+                "subprotocol": answer_subprotocol(event.get("subprotocol"), scope),
+            }
         await send(event)
 
-    return send_with_headers
+    return send_with_answers
 
 
 class ConsumerView:

@@ -23,6 +23,9 @@ def make_scope(
     lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs]
     if not any(name == b"host" for name, _ in lines):
         lines.insert(0, (b"host", b"testserver"))
+    offered = list(subprotocols)
+    if offered:
+        lines.append((b"sec-websocket-protocol", ", ".join(offered).encode("latin-1")))
     scope: dict[str, Any] = {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -33,7 +36,7 @@ def make_scope(
         "headers": lines,
         "client": ["127.0.0.1", 50000],
         "server": ["127.0.0.1", 8000],
-        "subprotocols": list(subprotocols),
+        "subprotocols": offered,
     }
     scope["scheme"] = "wss" if secure else "ws"
     if server == "daphne-unadapted":

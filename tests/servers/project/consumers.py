@@ -58,6 +58,8 @@ class Tells(Observed):
             "host": self.request.get_host(),
             "is_secure": self.request.is_secure(),
             "cookies": self.request.COOKIES,
+            "authorization": self.request.headers.get("Authorization"),
+            "subprotocols": self.scope["subprotocols"],
         }
         await self.send(json.dumps(facts))
 

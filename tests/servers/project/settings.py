@@ -10,7 +10,11 @@ from tests.origins import ORIGIN_SETTINGS
 SECRET_KEY = "not a secret: this project only ever runs inside the test suite"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "example.com", ".example.org"]
 CSRF_TRUSTED_ORIGINS = ORIGIN_SETTINGS["CSRF_TRUSTED_ORIGINS"]
-WSCONSUMER = {**ORIGIN_SETTINGS["WSCONSUMER"], "GROUPS": json.loads(os.environ.get("GROUPS", "{}"))}
+WSCONSUMER = {
+    **ORIGIN_SETTINGS["WSCONSUMER"],
+    "AUTHORIZATION_SUBPROTOCOL": "Bearer",
+    "GROUPS": json.loads(os.environ.get("GROUPS", "{}")),
+}
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 ROOT_URLCONF = "tests.servers.project.urls"
 MIDDLEWARE = ["tests.servers.project.middleware.answering"]
