@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 
 class Route(NamedTuple):
-    """One URL pattern: its path from the root, its name with namespaces, and its view."""
+    """
+    One URL pattern: its path from the root, its name with namespaces, and its view.
+
+    ``parts`` are the patterns of which the path consists, those of ``include()`` first.
+    """
 
     path: str
     name: str
     view: Callable[..., Any]
+    parts: tuple[Any, ...]
 
     @property
     def application(self) -> object | None:
@@ -55,7 +60,7 @@ def websocket_urlconf() -> str | None:
 
 def all_routes() -> Iterator[Route]:
     """Yield every pattern of the project's URLconf for websockets."""
-    yield from _routes(get_resolver(websocket_urlconf()), "/", ())
+    yield from _routes(get_resolver(websocket_urlconf()), "/", (), ())
 
 
 def websocket_routes() -> Iterator[Route]:
@@ -63,15 +68,18 @@ def websocket_routes() -> Iterator[Route]:
     return (route for route in all_routes() if route.application is not None)
 
 
-def _routes(resolver: URLResolver, prefix: str, namespaces: tuple[str, ...]) -> Iterator[Route]:
+def _routes(
+    resolver: URLResolver, prefix: str, namespaces: tuple[str, ...], outer: tuple[Any, ...]
+) -> Iterator[Route]:
     for pattern in resolver.url_patterns:
+        parts = (*outer, pattern.pattern)
         path = prefix + str(pattern.pattern).removeprefix("^")
         if isinstance(pattern, URLPattern):
             name = ":".join((*namespaces, pattern.name)) if pattern.name else ""
-            yield Route(path, name, pattern.callback)
+            yield Route(path, name, pattern.callback, parts)
         else:
             inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
-            yield from _routes(pattern, path, inner)
+            yield from _routes(pattern, path, inner, parts)
 
 
 def _before_dispatch(consumer: type[ConsumerView]) -> Iterator[str]:
