@@ -47,7 +47,7 @@ def python(directory: Path, *arguments: str, **more: str) -> str:
         env={**ENVIRONMENT, **more},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -106,6 +106,7 @@ this test came to run.
 """
 
 
+@pytest.mark.timeout(240)  # a long page runs many tests of its own, in a new Python
 @pytest.mark.parametrize(
     "page", [page.name for page in PAGES if any(b.page == page.name for b in ALL)]
 )
@@ -175,7 +176,7 @@ def check(command: list[str], **more: str) -> None:
         env={**ENVIRONMENT, **more},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
