@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -151,10 +151,11 @@ async def code_of_a_quiet_socket(proxy: Proxy) -> int | None:
     refuses some while it reloads.
     """
     sockets: list[ClientConnection] = []
-    async with asyncio.timeout(2 * PATIENCE):
+    async with AsyncExitStack() as stack, asyncio.timeout(2 * PATIENCE):
         while True:
             with suppress(OSError, InvalidHandshake):
                 sockets.append(await open_socket(proxy, f"/ws/echo/{new_key()}/"))
+                stack.push_async_callback(sockets[-1].close)
             closed = await first_closed(sockets)
             if closed is not None:
                 return closed.close_code
