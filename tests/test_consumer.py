@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest
 
 from tests.fakes import ACCEPT, CONNECT, DENIAL, DENIED, Wire, disconnect, run, scope, sent, text
 from tests.recording import Chat, Recorder
-from wsconsumer import ConnectionState, WebsocketConsumer
+from wsconsumer import ConnectionClosed, ConnectionState, WebsocketConsumer
 from wsconsumer.counters import counters
 
 # The contract in one look
@@ -226,3 +226,25 @@ async def test_sync_code_in_a_hook_runs_in_a_thread() -> None:
 
     messages = await run(Threaded.as_asgi(), text("a"), disconnect())
     assert messages[1]["text"] != threading.current_thread().name
+
+
+async def test_an_error_of_ours_from_below_send() -> None:
+    """What is wrapped around us may be gone itself, and say so in our words: they are passed on."""
+    raised: list[ConnectionClosed] = []
+
+    class Telling(WebsocketConsumer):
+        async def connect(self) -> None:
+            await self.accept()
+            with pytest.raises(ConnectionClosed) as caught:
+                await self.send({"a": 1})
+            raised.append(caught.value)
+
+    class Gone(Wire):
+        async def send(self, message: Any) -> None:
+            if message["type"] == "websocket.send":
+                raise ConnectionClosed("gone", code=1006)
+            await super().send(message)
+
+    wire = Gone(CONNECT, disconnect())
+    await Telling.as_asgi()(scope(), wire.receive, wire.send)
+    assert [str(error) for error in raised] == ["gone"]

@@ -187,3 +187,10 @@ async def test_settle_waits_for_threads() -> None:
         asyncio.get_running_loop().call_soon(release.set)
         await ws.settle()
         assert done == ["a"]
+
+
+async def test_another_event_loop() -> None:
+    """A websocket that is used in another event loop than its own says so."""
+    async with connect(Chat) as websocket:
+        with pytest.raises(RuntimeError, match="belongs to the event loop that it was opened in"):
+            await asyncio.to_thread(asyncio.run, websocket.settle())

@@ -493,3 +493,17 @@ async def test_a_member_that_has_ended_is_freed_at_once(cls: type[MessageConsume
         assert session() is None
     finally:
         gc.enable()
+
+
+async def test_a_plain_consumer_that_sends_an_event() -> None:
+    """It is refused: an event never goes to a client."""
+
+    class Telling(WebsocketConsumer):
+        async def connect(self) -> None:
+            await self.accept()
+            with pytest.raises(TypeError, match=r"Telling.send\(\) can't send Kick, which never"):
+                await self.send(Kick(reason="bye"))
+
+    wire = Wire(CONNECT, disconnect())
+    await Telling.as_asgi()(scope(), wire.receive, wire.send)
+    assert wire.sent == [ACCEPT]

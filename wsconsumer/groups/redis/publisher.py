@@ -75,9 +75,9 @@ class Wire:
             self._timer = self._loop.call_at(asked[0].deadline, self._expire)
         try:
             await self._connection.send_packed_command(packed, check_health=False)
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError) as error:  # pragma: no cover  # a race with is_open
             self.close(error)
-        except BaseException:
+        except BaseException:  # pragma: no cover  # cancelled while Redis takes nothing more
             # Half of it may have been written.
             self.close(TimeoutError("it was not written in time"))
             raise
