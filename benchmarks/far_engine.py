@@ -97,7 +97,7 @@ async def measure(
     heard = Heard()
     backend = make()
     speakers = [Speaker(backend, number) for number in range(options.publishers)]
-    kept, batching.GATHER = batching.GATHER, gather  # type: ignore[misc, assignment]
+    kept, batching.GATHER = batching.GATHER, gather  # type: ignore[misc, assignment]  # Final elsewhere
     try:
         await backend.start(heard.deliver)
         await backend.subscribe([f"g{number}" for number in range(options.publishers)])
@@ -107,7 +107,7 @@ async def measure(
         await asyncio.gather(*(speaker.speak(until, pause) for speaker in speakers))
         seconds = time.monotonic() - start
     finally:
-        batching.GATHER = kept  # type: ignore[misc]
+        batching.GATHER = kept  # type: ignore[misc]  # the same
         await backend.aclose()
     if not heard.in_order:
         raise BrokenContenderError("broadcasts came out of order")
