@@ -530,8 +530,7 @@ urlpatterns = [
         (
             "/ws/login/",
             False,
-            "302: %s to /accounts/login/?next=/ws/login/; the user is not logged in, or may not do "
-            "this.",
+            "302: %s to /accounts/login/; the user is not logged in, or may not do this.",
         ),
         ("/ws/slash/", True, "301: %s to https://testserver/ws/slash/; it has to be secure, so op"),
         ("/ws/away/", False, "302: %s to https://example.org/elsewhere/."),

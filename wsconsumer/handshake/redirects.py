@@ -34,7 +34,7 @@ def log_redirect(request: HttpRequest, response: HttpResponseBase) -> None:
         "Refused a websocket on %s with %d: a websocket can't follow the redirect to %s%s.",
         escape(request.path),
         response.status_code,
-        escape(target),
+        escape(target.partition("?")[0]),  # a query may have the token of who asked in it
         _reason(request, target),
         extra={"request": request, "status_code": response.status_code},
         from_stranger=True,
