@@ -8,11 +8,7 @@ from uuid import uuid4
 
 import pytest
 from config.tests.live import serve
-from selenium.common.exceptions import (
-    NoSuchElementException,
-    StaleElementReferenceException,
-    TimeoutException,
-)
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
@@ -158,7 +154,7 @@ class Visitor:
             self.browser,
             15,
             poll_frequency=0.05,
-            ignored_exceptions=[NoSuchElementException, StaleElementReferenceException],
+            ignored_exceptions=[WebDriverException],  # of a page that goes while it is asked
         )
         try:
             wait.until(lambda _: condition(self))
