@@ -51,7 +51,7 @@ def main(
     monkeypatch.setenv("TEST_SUMMARY", str(tmp_path / "summary"))
     for name in ("CI", "PYTEST_ADDOPTS", "DJANGO_SETTINGS_MODULE", "COVERAGE_PROCESS_START"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\nmarkers = servers\n")
     (tmp_path / ".coveragerc").write_text(COVERAGE)
 
     def run(*arguments: str, code: str = CODE, **files: str) -> tuple[int, str]:
@@ -109,6 +109,57 @@ def test_a_failure(main: Callable[..., tuple[int, str]]) -> None:
     status, block = main(test_it="def test_it():\n    raise ValueError\n")
     assert status == 1
     assert "package: FAILED: 1 failed in" in block
+
+
+ANSWERS_LATE = """
+import pytest
+from pathlib import Path
+
+SEEN = Path(__file__).with_name("seen")
+
+@pytest.mark.{marker}
+@pytest.mark.parametrize("number", range({tests}))
+def test_a_server(number):
+    seen = SEEN.with_suffix(f".{{number}}")
+    is_late = not seen.exists()
+    seen.touch()
+    assert not is_late, "no answer"
+"""
+
+
+def test_a_server_that_answers_late(main: Callable[..., tuple[int, str]]) -> None:
+    """A test of another program that passes when it is run once more is named in the block."""
+    late = ANSWERS_LATE.format(marker="servers", tests=2)
+    status, block = main(test_it=PASSES, test_server=late)
+    assert status == 0
+    assert "Failed, and passed when run once more:\n  test_server.test_a_server[0]: " in block
+    assert "AssertionError: no answer" in block
+    assert "coverage 100 %" in block
+
+
+def test_a_server_that_never_answers(main: Callable[..., tuple[int, str]]) -> None:
+    """What fails again is a failure."""
+    never = "import pytest\n\n@pytest.mark.servers\ndef test_it():\n    raise ValueError\n"
+    status, block = main(test_it=PASSES, test_server=never)
+    assert status == 1
+    assert "package: FAILED: 1 passed, 1 failed as expected, 1 failed in" in block
+    assert "once more" not in block
+
+
+@pytest.mark.parametrize(
+    ("marker", "tests"),
+    [("skipif(False, reason='')", 1), ("servers", 4)],
+    ids=["of-our-own-code", "too-many"],
+)
+def test_what_is_not_run_again(
+    main: Callable[..., tuple[int, str]], marker: str, tests: int
+) -> None:
+    """Neither a test of our own code nor many failures at once get a second run."""
+    late = ANSWERS_LATE.format(marker=marker, tests=tests)
+    status, block = main(test_it=PASSES, test_server=late)
+    assert status == 1
+    assert f"{tests} failed in" in block
+    assert "once more" not in block
 
 
 def test_arguments(main: Callable[..., tuple[int, str]]) -> None:
