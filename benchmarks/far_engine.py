@@ -60,7 +60,7 @@ class Heard:
         self.last: dict[str, int] = {}
         self.in_order = True
 
-    async def deliver(self, group: str, body: bytes) -> None:
+    async def deliver(self, group: str, body: bytes, _: object = None) -> None:
         number = int(body.partition(b" ")[0])
         self.in_order = self.in_order and number > self.last.get(group, -1)
         self.last[group] = number

@@ -310,7 +310,9 @@ def main() -> None:
         "--redis", metavar="URL", help="a server that is there; default: one is started, and ended"
     )
     parser.add_argument(
-        "--postgres", metavar="CONNINFO", help="a server, such as 'host=localhost user=me dbname=me'"
+        "--postgres",
+        metavar="CONNINFO",
+        help="a server, such as 'host=localhost user=me dbname=me'",
     )
     options = parser.parse_args()
     allow_files(options.members)

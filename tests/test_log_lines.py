@@ -12,8 +12,7 @@ from django.urls import path
 
 from tests.fakes import CONNECT, DENIAL, Wire, disconnect, scope, text
 from wsconsumer import ConnectionClosed, WebsocketConsumer
-from wsconsumer.groups.envelope import encode
-from wsconsumer.groups.hub import log_malformed
+from wsconsumer.groups.envelope import encode, log_malformed
 from wsconsumer.groups.names import check_group
 from wsconsumer.groups.reconnecting import Outage
 from wsconsumer.handshake.dispatcher import WebsocketDispatcher

@@ -9,7 +9,7 @@ from .exceptions import (
     TooManyGroups,
     WsconsumerError,
 )
-from .groups import abroadcast, broadcast
+from .groups import Group, abroadcast, broadcast
 from .handshake.views import asgi_view
 from .json_consumer import JsonWebsocketConsumer
 from .protocol import CloseCode, ConnectionState
@@ -19,6 +19,7 @@ __all__ = [
     "CloseCode",
     "ConnectionClosed",
     "ConnectionState",
+    "Group",
     "InvalidEvent",
     "InvalidState",
     "JsonWebsocketConsumer",

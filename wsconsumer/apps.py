@@ -12,6 +12,9 @@ class WsconsumerConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks
+        from .groups.declared import discover
+
+        discover()
 
         registry.register(checks.check_settings, "wsconsumer")
         registry.register(checks.check_asgi_application, "wsconsumer")
@@ -21,6 +24,7 @@ class WsconsumerConfig(AppConfig):
         registry.register(checks.check_daphne, "wsconsumer")
         registry.register(checks.check_runserver, "wsconsumer")
         registry.register(checks.check_groups, "wsconsumer")
+        registry.register(checks.check_declared_groups, "wsconsumer")
         registry.register(checks.check_processes, "wsconsumer")
         registry.register(checks.check_pools, "wsconsumer")
         registry.register(checks.check_csrf_trusted_origins, "wsconsumer")

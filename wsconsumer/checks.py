@@ -20,6 +20,8 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from . import conf, origins
+from .groups.declared import declared_groups, overlaps
+from .groups.keeping import KeepingBackend
 from .groups.loading import MEMORY, make_backend
 from .handshake.routes import all_routes, websocket_routes
 from .handshake.views import ConsumerView, names_of
@@ -234,6 +236,32 @@ def check_groups(**_: Any) -> list[CheckMessage]:
     except ImproperlyConfigured as error:
         return [Error(str(error), id="wsconsumer.E006")]
     return [Warning(text, id="wsconsumer.W009") for text in backend.warnings()]
+
+
+def check_declared_groups(**_: Any) -> list[CheckMessage]:
+    """E008: declared groups that are not told apart. E009: a backend that can't keep."""
+    problems: list[CheckMessage] = [
+        Error(
+            f"{one!r} and {other!r} overlap: some names fit both, and nobody could say which "
+            "options such a group has.",
+            "Let one of the templates begin with another word.",
+            id="wsconsumer.E008",
+        )
+        for one, other in overlaps()
+    ]
+    kept = [group for group in declared_groups() if group.is_kept]
+    if kept and not check_groups():
+        backend = make_backend()
+        if not isinstance(backend, KeepingBackend):
+            problems.append(
+                Error(
+                    f"{kept[0]!r} is declared with keep=, and the backend of groups, "
+                    f"{type(backend).__qualname__}, can't keep.",
+                    "Leave keep= out, or name another BACKEND in WSCONSUMER['GROUPS'].",
+                    id="wsconsumer.E009",
+                )
+            )
+    return problems
 
 
 def check_processes(**_: Any) -> list[CheckMessage]:

@@ -85,6 +85,13 @@ class WebsocketConsumer(Limits, ConsumerView):
         """
         await self.send(data)
 
+    async def group_reset(self, group: str) -> None:
+        """
+        Override to send the state anew where a group that keeps can't say what the client missed.
+
+        As is, a client that speaks ``wsconsumer.v1`` is told to reload, and others hear nothing.
+        """
+
     # Verbs: call these.
 
     async def accept(self, subprotocol: str | None = None, headers: RawHeaders = ()) -> None:
@@ -154,15 +161,17 @@ class WebsocketConsumer(Limits, ConsumerView):
         """
         await self._wsconsumer.close(code, reason)
 
-    async def join(self, group: str) -> None:
+    async def join(self, group: str, *, resume: bool = True) -> None:
         """
         Get what is broadcast to a group, from now on until ``leave()`` or the end.
 
         A group is a name of 1 to 200 printable characters, else ``TypeError`` or ``ValueError``.
-        Joining twice is joining once. What comes before ``accept()`` is sent after it. Raises
+        Joining twice is joining once. What comes before ``accept()`` is sent after it. Where the
+        group keeps and a client that speaks ``wsconsumer.v1`` says where it was, it first gets what
+        it missed; not with ``resume=False``. Raises
         ``TooManyGroups`` beyond ``max_groups``, ``ConnectionClosed`` once it is closing.
         """
-        await self._wsconsumer.join(group)
+        await self._wsconsumer.join(group, resume=resume)
 
     async def leave(self, group: str) -> None:
         """
@@ -171,16 +180,20 @@ class WebsocketConsumer(Limits, ConsumerView):
         """
         await self._wsconsumer.leave(group)
 
-    async def broadcast(self, group: str, data: Any, include_self: bool = True) -> None:
+    async def broadcast(
+        self, group: str, data: Any, include_self: bool = True, *, key: str | None = None
+    ) -> None:
         """
         Send ``data`` to every member of a group, whether this connection is one or not.
 
         ``data``: ``str`` as text, ``bytes`` as binary, anything else as JSON, encoded once.
-        ``include_self=False``: to every other member. Delivery is at most once, and in order from
-        one publisher to one group. Raises ``BackendError`` if the engine behind the groups does not
-        take it, ``TypeError`` or ``ValueError`` for what can't be sent.
+        ``include_self=False``: to every other member. ``key``: for a group that keeps, a name for
+        what is said, which is then said only once, however often it is tried. Delivery is at most
+        once, unless the group keeps, and in order from one publisher to one group. Raises
+        ``BackendError`` if the engine behind the groups does not take it, ``TypeError`` or
+        ``ValueError`` for what can't be sent.
         """
-        await self._wsconsumer.broadcast(group, data, include_self)
+        await self._wsconsumer.broadcast(group, data, include_self, key)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
         """
@@ -234,9 +247,15 @@ class WebsocketConsumer(Limits, ConsumerView):
         self, scope: Scope, receive: Receive, send: Send, accept_headers: Sequence[Header] = ()
     ) -> Coroutine[Any, Any, None]:
         """Return the coroutine that serves one connection."""
-        overrides = type(self).group_message is not WebsocketConsumer.group_message
         return self._wsconsumer.serve(
-            self, self, scope, receive, send, accept_headers=accept_headers, hears_groups=overrides
+            self,
+            self,
+            scope,
+            receive,
+            send,
+            accept_headers=accept_headers,
+            hears_groups=type(self).group_message is not WebsocketConsumer.group_message,
+            hears_resets=type(self).group_reset is not WebsocketConsumer.group_reset,
         )
 
 

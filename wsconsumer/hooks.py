@@ -21,6 +21,7 @@ HOOKS: Final[dict[str, tuple[str, ...]]] = {
     "receive": ("data",),
     "disconnect": ("code", "reason"),
     "group_message": ("group", "data"),
+    "group_reset": ("group",),
 }
 """Each hook with the arguments that it is called with."""
 

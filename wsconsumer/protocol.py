@@ -181,13 +181,14 @@ def answer_subprotocol(chosen: object, scope: Scope) -> Any:
     """
     Return the subprotocol for the 101 response, from what the application chose.
 
-    A browser that sent a token behind a name insists on an answer, and on its own spelling.
+    Where it chose none, ours is the answer if the client offers it. A browser that sent a token
+    behind a name insists on an answer, and on its own spelling.
     """
     name: str | None = scope.get(AUTHORIZATION_KEY)
+    if chosen is None:
+        return OWN_SUBPROTOCOL if OWN_SUBPROTOCOL in (scope.get("subprotocols") or ()) else name
     if name is None:
         return chosen
-    if chosen is None:
-        return OWN_SUBPROTOCOL if OWN_SUBPROTOCOL in scope["subprotocols"] else name
     return name if isinstance(chosen, str) and chosen.lower() == name.lower() else chosen
 
 

@@ -16,7 +16,10 @@ from .cancellation import Cancellations, Cause, consists_of, contains
 from .connection.connection import STOP_TIMEOUT, Connection
 from .connection.monitor import monitor
 from .exceptions import ConnectionClosed, InvalidState
-from .groups.hub import Hub, hub, log_malformed
+from .group_hooks import GroupHooks
+from .groups.base import Position
+from .groups.framed import FramedMember
+from .groups.hub import Hub, hub
 from .groups.member import Member
 from .hooks import check_answer
 from .protocol import Action, CloseCode, ConnectionState, empty_message
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from .groups.envelope import Broadcast
     from .groups.member import Listener
     from .limits import Limits
     from .protocol import Event, Header, Receive, Scope, Send
@@ -55,6 +57,7 @@ class Consumer(Protocol):
     async def receive(self, data: str | bytes) -> None: ...
     async def disconnect(self, code: int, reason: str) -> None: ...
     async def group_message(self, group: str, data: Any) -> None: ...
+    async def group_reset(self, group: str) -> None: ...
 
 
 class NotConnected:
@@ -67,7 +70,7 @@ class NotConnected:
         )
 
 
-class Session:
+class Session(GroupHooks):
     """
     Runs one consumer; ``connection`` is there once it is being served.
 
@@ -83,6 +86,7 @@ class Session:
         "_deadline",
         "_dropped",
         "_hears_groups",
+        "_hears_resets",
         "_hub",
         "_is_ending",
         "_limits",
@@ -95,6 +99,7 @@ class Session:
     )
 
     _hub: Hub
+    _consumer: Consumer
 
     def __init__(self) -> None:
         self.connection = cast("Connection", NotConnected())
@@ -111,18 +116,21 @@ class Session:
         *,
         accept_headers: Sequence[Header] = (),
         hears_groups: bool,
+        hears_resets: bool,
     ) -> Coroutine[Any, Any, None]:
         """
         Return the coroutine that serves one connection; it must be awaited in the server's task.
 
         ``accept_headers`` go out with ``accept()``. ``hears_groups``: whether the consumer's own
-        ``group_message()`` takes what is broadcast to its groups.
+        ``group_message()`` takes what is broadcast to its groups; ``hears_resets``: whether it has
+        a ``group_reset()`` of its own.
         """
         owner = type(consumer).__name__
         self.connection = Connection(owner, scope, receive, send, accept_headers)
         self._consumer = consumer
         self._limits = limits
-        self._hears_groups = hears_groups
+        self._hears_groups = hears_groups or hears_resets
+        self._hears_resets = hears_resets
         self._spawned: SpawnedTasks | None = None
         self._closed_by: Event | None = None
         self._deadline: float | None = None
@@ -336,18 +344,21 @@ class Session:
             self._closed_by = self.handling
         await self.connection.close(code, reason)
 
-    async def join(self, group: str) -> None:
-        """Make the connection a member of a group."""
+    async def join(self, group: str, *, resume: bool) -> None:
+        """Make the connection a member of a group, where its client was if it says so."""
         self.connection.check_loop("join()")
         self.connection.check_joinable()
         if self.member is None:
             self.member = self._make_member(self._hear if self._hears_groups else None)
             self._hub = hub()
-        await self._hub.join(self.member, group, self._limits.max_groups)
+        place = self.connection.page.take_place(group)
+        at = Position(*place) if resume and place is not None else None
+        await self._hub.join(self.member, group, self._limits.max_groups, at)
 
     def _make_member(self, listener: Listener | None) -> Member:
         """Return what stands for the connection in its groups."""
-        return Member(self.connection, self._limits, listener)
+        kind = FramedMember if self.connection.speaks_own else Member
+        return kind(self.connection, self._limits, listener)
 
     async def leave(self, group: str) -> None:
         """Take the connection out of a group."""
@@ -355,10 +366,10 @@ class Session:
         if self.member is not None:
             await self._hub.leave(self.member, group)
 
-    async def broadcast(self, group: str, data: Any, include_self: bool) -> None:
+    async def broadcast(self, group: str, data: Any, include_self: bool, key: str | None) -> None:
         """Broadcast to a group, on request not to this connection."""
         self.connection.check_loop("broadcast()")
-        await hub().publish(group, data, without=None if include_self else self.member)
+        await hub().publish(group, data, without=None if include_self else self.member, key=key)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
         """Start a task that ends with the connection."""
@@ -381,20 +392,4 @@ class Session:
             await coroutine
         except BaseException as error:
             if not await self._contain(name_of(coroutine), error, task):
-                raise
-
-    async def _hear(self, broadcast: Broadcast) -> None:
-        """Run ``group_message()`` for one broadcast."""
-        if self.connection.state is not _OPEN:
-            return
-        try:
-            data = broadcast.data
-        except ValueError as error:
-            log_malformed(broadcast.group, error)
-            return
-        task = id(asyncio.current_task())
-        try:
-            await self._consumer.group_message(broadcast.group, data)
-        except BaseException as error:
-            if not await self._contain("group_message", error, task):
                 raise

@@ -29,6 +29,7 @@ class Sink:
             self.take,
             consumer,
             on_full=lambda: self.told.append("full"),
+            on_drop=lambda group: None,
             on_error=self.told.append,
             on_idle=self.idle.set,
         )

@@ -59,7 +59,7 @@ class Server(threading.Thread):
     async def _serve(self) -> None:
         came: asyncio.Future[tuple[str, bytes]] = asyncio.get_running_loop().create_future()
 
-        async def deliver(group: str, body: bytes) -> None:
+        async def deliver(group: str, body: bytes, _: object = None) -> None:
             came.set_result((group, body))
 
         backend = MemoryBackend("", "loops", {})
@@ -93,7 +93,7 @@ async def test_one_loop_reaches_another() -> None:
     server = serve()
     heard: list[bytes] = []
 
-    async def deliver(group: str, body: bytes) -> None:
+    async def deliver(group: str, body: bytes, _: object = None) -> None:
         heard.append(body)
 
     backend = MemoryBackend("", "loops", {})
@@ -134,7 +134,7 @@ async def test_one_of_several_workers_is_told_once(
 ) -> None:
     """A worker's groups are its own; the log says so once, with the remedy."""
 
-    async def deliver(group: str, body: bytes) -> None:
+    async def deliver(group: str, body: bytes, _: object = None) -> None:
         raise AssertionError
 
     monkeypatch.setattr(sys, "argv", ["uvicorn", "--workers", "2"])
@@ -190,7 +190,7 @@ class Slow:
         self.bodies: list[bytes] = []
         self.backend = MemoryBackend("", "slow", {})
 
-    async def deliver(self, group: str, body: bytes) -> None:
+    async def deliver(self, group: str, body: bytes, _: object = None) -> None:
         self.bodies.append(body)  # in the order in which they come, as the hub takes them
         await self.let.wait()
 
@@ -271,5 +271,5 @@ async def test_a_loop_waits_for_another_that_is_behind(monkeypatch: pytest.Monke
         await slow.backend.aclose()
 
 
-async def drop(group: str, body: bytes) -> None:
+async def drop(group: str, body: bytes, _: object = None) -> None:
     """Take a body."""

@@ -16,9 +16,11 @@ from django.conf import settings
 
 from ..escaping import quote
 from ..exceptions import ConnectionClosed, InvalidEvent, InvalidState
+from ..framing import NOBODY
 from ..log_thread import log
 from ..protocol import (
     CLOSE_TIMEOUT,
+    OWN_SUBPROTOCOL,
     TRANSITIONS,
     Action,
     CloseCode,
@@ -38,6 +40,8 @@ from ..protocol import (
     offered_subprotocols,
 )
 from ..servers import denied
+from .misuse import check_rejection, early_close, late_subprotocol, wrong_loop, wrong_subprotocol
+from .own_client import escaped, page_of, unframed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +83,9 @@ class Connection:
         "__weakref__",
         "_accept_headers",
         "_follower",
+        "_offers_own",
         "_scope",
+        "_way",
         "accepted",
         "close_code",
         "close_deadline",
@@ -87,6 +93,7 @@ class Connection:
         "emit",
         "loop",
         "owner",
+        "page",
         "receive",
         "rejected_with",
         "server_send",
@@ -113,9 +120,15 @@ class Connection:
         self.close_reason = ""
         self.close_deadline: float | None = None
         self.server_send = send
+        self._scope = scope
+        self.page = NOBODY
+        self._way = send
+        self._offers_own = OWN_SUBPROTOCOL in (scope.get("subprotocols") or ())
+        if self._offers_own:
+            self.page = page_of(scope, owner)
+            self.receive = unframed(self)
         self._follower: Follower | None = None
         self.loop = asyncio.get_running_loop()
-        self._scope = scope
         self._accept_headers = accept_headers
 
     def attach(self, follower: Follower) -> None:
@@ -130,11 +143,19 @@ class Connection:
     def undivert(self) -> None:
         """Let messages go straight to the server again."""
         # Each message would pay for a look at the loop, so it is for those who develop.
-        self.emit = self._send_checked if settings.DEBUG else self.server_send
+        self.emit = self._send_checked if settings.DEBUG else self._way
 
     async def _send_checked(self, event: Event) -> None:
         self.check_loop("send()")
-        await self.server_send(event)
+        await self._way(event)
+
+    # Our subprotocol: read framing.py.
+
+    @property
+    def speaks_own(self) -> bool:
+        """Whether this is our subprotocol, or will be unless the consumer accepts another."""
+        is_undecided = self.state is ConnectionState.CONNECTING
+        return self._offers_own if is_undecided else self.subprotocol == OWN_SUBPROTOCOL
 
     def read_through(self, receive: Receive) -> Receive:
         """Let events come through ``receive``; return what they came through before."""
@@ -149,13 +170,7 @@ class Connection:
         except RuntimeError:
             loop = None
         if loop is not self.loop:
-            raise InvalidState(
-                f"{self.owner}.{verb} belongs to the event loop of its connection, and was called "
-                "from another thread or event loop. To reach the client from there, broadcast() "
-                "to a group that it is in. Or wrap the blocking work in sync_to_async() and send "
-                "here, or hand the coroutine over with "
-                "asyncio.run_coroutine_threadsafe(coroutine, loop)."
-            )
+            raise wrong_loop(self.owner, verb)
 
     async def receive_connect(self) -> bool:
         """Wait for the first event; return whether the client is still there to be answered."""
@@ -172,12 +187,10 @@ class Connection:
         self._check(Action.ACCEPT)
         offered = offered_subprotocols(self._scope)
         subprotocol = answer_subprotocol(subprotocol, self._scope)
+        if self._follower is not None and self.speaks_own and subprotocol != OWN_SUBPROTOCOL:
+            raise late_subprotocol(self.owner, subprotocol)
         if subprotocol is not None and subprotocol not in offered:
-            raise ValueError(
-                f"{self.owner}.accept() can't choose the subprotocol {quote(subprotocol)}: the "
-                f"client offers {quote(offered)} (RFC 6455 section 4.2.2). Choose one of "
-                "these or None."
-            )
+            raise wrong_subprotocol(self.owner, subprotocol, offered)
         lines = encode_headers(headers, f"{self.owner}.accept()")
         event = {
             "type": "websocket.accept",
@@ -189,9 +202,11 @@ class Connection:
         except Exception as error:
             self._move(ConnectionState.CLOSED)
             raise self.closed_error(Action.ACCEPT) from error
-        self._move(TRANSITIONS[ConnectionState.CONNECTING][Action.ACCEPT])
         self.accepted = True
         self.subprotocol = subprotocol
+        if subprotocol == OWN_SUBPROTOCOL:
+            self._way = escaped(self.server_send)
+        self._move(TRANSITIONS[ConnectionState.CONNECTING][Action.ACCEPT])
         if offered and subprotocol is None:
             logger.info(
                 "%s accepted without a subprotocol, but the client offers some: a browser then "
@@ -204,15 +219,7 @@ class Connection:
     ) -> None:
         """Refuse the opening handshake. Arguments and errors: ``WebsocketConsumer.reject``."""
         self._check(Action.REJECT)
-        if status not in range(300, 600):
-            raise ValueError(
-                f"{self.owner}.reject() expects an HTTP status from 300 to 599, got "
-                f"{quote(status)}."
-            )
-        if not isinstance(body, str | bytes):
-            raise TypeError(
-                f"{self.owner}.reject() expects body to be str or bytes, got {quote(body)}."
-            )
+        check_rejection(self.owner, status, body)
         lines = encode_headers(headers, f"{self.owner}.reject()")
         if isinstance(body, str):
             body = encode_text(body, f"{self.owner}.reject() body")
@@ -279,7 +286,9 @@ class Connection:
         """Close the connection. Arguments and errors: ``WebsocketConsumer.close``."""
         check_close(code, reason)
         if self.state is ConnectionState.CONNECTING:
-            await self._close_before_accept(code, reason)
+            if code != CloseCode.NORMAL or reason:
+                raise early_close(self.owner, code, reason)
+            await self.reject()
             return
         if self.state is not _OPEN:
             return
@@ -306,15 +315,6 @@ class Connection:
         """Log what the server did not take; anything but an ``OSError`` may be a fault of its."""
         level = logging.DEBUG if isinstance(error, OSError) else logging.INFO
         logger.log(level, "%s: %s was not sent.", self.owner, what, exc_info=error)
-
-    async def _close_before_accept(self, code: int, reason: str) -> None:
-        if code != CloseCode.NORMAL or reason:
-            raise InvalidState(
-                f"{self.owner}.close({int(code)}, {quote(reason)}) can't reach the client, the "
-                "connection is CONNECTING: a close code needs an accepted websocket. Call "
-                "accept() first, or refuse the handshake with reject(status)."
-            )
-        await self.reject()
 
     async def _send_close(self, code: int, reason: str) -> None:
         try:

@@ -49,14 +49,15 @@ class Outbox:
     in which the outbox was made.
 
     ``owner`` is the name that the log speaks of. ``on_full`` is called where the policy is to
-    close, ``on_error`` when the sink failed for a message that nobody waits for, ``on_idle`` when
-    nothing waits any more.
+    close, ``on_drop``, with the group, where it is to drop, ``on_error`` when the sink failed for a
+    message that nobody waits for, ``on_idle`` when nothing waits any more.
     """
 
     __slots__ = (
         "_context",
         "_entries",
         "_limit",
+        "_on_drop",
         "_on_error",
         "_on_full",
         "_on_idle",
@@ -81,6 +82,7 @@ class Outbox:
         limits: Limits,
         *,
         on_full: Callable[[], None],
+        on_drop: Callable[[str | None], None],
         on_error: Callable[[Exception], None],
         on_idle: Callable[[], None],
     ) -> None:
@@ -93,6 +95,7 @@ class Outbox:
         self._policy = limits.outbox_policy
         self._timeout = limits.send_timeout
         self._on_full = on_full
+        self._on_drop = on_drop
         self._on_error = on_error
         self._on_idle = on_idle
         self._entries: deque[Entry] = deque()
@@ -114,8 +117,12 @@ class Outbox:
 
     def put(self, item: Any, size: int, group: str | None = None) -> None:
         """Let a message wait, if the policy finds room for it."""
-        if self.has_room(size) or self._make_room(size + OVERHEAD):
+        if self.has_room(size) or self._make_room(size + OVERHEAD, group):
             self._append(Entry(item, size + OVERHEAD, None, group))
+
+    def put_uncounted(self, item: Any, group: str) -> None:
+        """Let a message wait, whatever the limit; it leaves all the room to others."""
+        self._append(Entry(item, 0, None, group))
 
     def put_first(self, sending: Coroutine[Any, Any, None], waits_for: Any, size: int) -> None:
         """Take over a send that was begun by hand, and is not done; nothing else waits yet."""
@@ -200,7 +207,7 @@ class Outbox:
             self._log(logging.INFO, "%s: broadcasts dropped in all: %d.", self.dropped)
         # They refer to the member, which refers to us.
         self._on_full = self._on_idle = _nothing
-        self._on_error = _nothing
+        self._on_error = self._on_drop = _nothing
         self._sink = cast("Any", _nothing)
 
     def is_stuck(self, now: float) -> bool:
@@ -215,7 +222,7 @@ class Outbox:
             self._stuck_since = now
         return now - self._stuck_since > self._timeout
 
-    def _make_room(self, size: int) -> bool:
+    def _make_room(self, size: int, group: str | None) -> bool:
         if self._policy == "close" and not self.is_held:
             self._on_full()
             return False
@@ -224,10 +231,10 @@ class Outbox:
                 pass
         if self.size + size <= self._limit:
             return True
-        self._drop()
+        self._drop(group)
         return False
 
-    def _drop(self) -> None:
+    def _drop(self, group: str | None) -> None:
         counters["outbox_dropped"] += 1
         self.dropped += 1
         if self.dropped == 1:
@@ -235,6 +242,7 @@ class Outbox:
                 logging.WARNING,
                 "%s: broadcasts to a slow client are dropped. At the end, the log says how many.",
             )
+        self._on_drop(group)
 
     def _log(self, level: int, text: str, *arguments: object) -> None:
         self.context().run(log, logger, level, text, self._owner, *arguments)
@@ -244,7 +252,7 @@ class Outbox:
             if entry.waiter is None:
                 self.size -= entry.size
                 del self._entries[index]
-                self._drop()
+                self._drop(entry.group)
                 return True
         return False
 

@@ -6,5 +6,6 @@ contract of what carries between processes.
 """
 
 from .api import abroadcast, broadcast
+from .declared import Group
 
-__all__ = ["abroadcast", "broadcast"]
+__all__ = ["Group", "abroadcast", "broadcast"]

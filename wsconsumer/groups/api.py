@@ -28,14 +28,25 @@ from .publication import Publication
 logger = logging.getLogger("wsconsumer.groups")
 
 
-def broadcast(group: str, data: Any, *, on_commit: bool = False, using: str | None = None) -> None:
+def broadcast(
+    group: str,
+    data: Any,
+    *,
+    on_commit: bool | None = None,
+    using: str | None = None,
+    key: str | None = None,
+) -> None:
     """
     Send ``data`` to every member of a group, in every process that the backend reaches.
 
     ``data``: ``str`` as text, ``bytes`` as binary, anything else as JSON, encoded now and once.
     ``on_commit``: wait for the commit of the transaction on the database ``using`` (an alias, the
     default one unless given), and broadcast nothing if it is rolled back; without a transaction, at
-    once. A failure after the commit is logged: it is too late for an error.
+    once. A failure after the commit is logged: it is too late for an error. For a group that keeps
+    it is true unless you say otherwise: a page that is rendered in between would have the position
+    of something that it can't see yet.
+    ``key``: for a group that keeps, a name for what is said, such as ``"order-5"``; it is then said
+    only once, however often it is tried.
 
     Delivery is at most once, and in order from one publisher to one group. Raises ``BackendError``
     if the engine does not take it, ``TypeError`` or ``ValueError`` for what can't be sent, and
@@ -47,7 +58,9 @@ def broadcast(group: str, data: Any, *, on_commit: bool = False, using: str | No
             "event loop runs. Write `await abroadcast(...)`, or in a consumer "
             "`await self.broadcast(...)`."
         )
-    publication = Publication.of(group, data)
+    publication = Publication.of(group, data, key=key)
+    if on_commit is None:
+        on_commit = publication.keep is not None
     if on_commit:
         _warn_of_another_transaction(group, using or DEFAULT_DB_ALIAS)
         transaction.on_commit(partial(_publish_after_commit, publication), using)
@@ -60,16 +73,21 @@ def broadcast(group: str, data: Any, *, on_commit: bool = False, using: str | No
 
 
 async def abroadcast(
-    group: str, data: Any, *, on_commit: bool = False, using: str | None = None
+    group: str,
+    data: Any,
+    *,
+    on_commit: bool | None = None,
+    using: str | None = None,
+    key: str | None = None,
 ) -> None:
     """Do what ``broadcast()`` does, from async code."""
     here = started_hub()
     if here is not None and not on_commit and using is None:
-        await here.publish(group, data)
+        await here.publish(group, data, key=key)
     else:
         # No websocket in this loop joined a group, so it may be a short-lived one: nothing may be
         # left open in it. And a transaction belongs to a thread.
-        await sync_to_async(broadcast)(group, data, on_commit=on_commit, using=using)
+        await sync_to_async(broadcast)(group, data, on_commit=on_commit, using=using, key=key)
 
 
 def _warn_of_another_transaction(group: str, using: str) -> None:
@@ -107,7 +125,7 @@ def _warn_of_transaction(group: str) -> None:
 
 def _publish(publication: Publication) -> None:
     publication.announce()
-    sync_backend().publish_sync(publication.group, publication.body)
+    publication.publish_sync(sync_backend())
 
 
 def _publish_after_commit(publication: Publication) -> None:

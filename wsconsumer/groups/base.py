@@ -9,16 +9,30 @@ only and never looks into a body. Subclass ``Backend``, name the class in
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-Deliver: TypeAlias = Callable[[str, bytes], Coroutine[Any, Any, None]]
-"""
-Takes a group and a body that came for it.
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
 
-Await each before the next: that keeps the order, and slows a publisher that is faster than the
-members, for a bounded time per body.
-"""
+
+class Position(NamedTuple):
+    """A place in a history: its epoch, and the offset of a broadcast, of which 1 is the first."""
+
+    epoch: str
+    offset: int
+
+
+class Deliver(Protocol):
+    """
+    Takes a group and a body that came for it, and its position if the backend keeps it.
+
+    Await each before the next: that keeps the order, and slows a publisher that is faster than the
+    members, for a bounded time per body.
+    """
+
+    def __call__(
+        self, group: str, body: bytes, position: Position | None = None, /
+    ) -> Coroutine[Any, Any, None]: ...
 
 
 class Backend(ABC):

@@ -12,17 +12,23 @@ begins with a name, so that who knows its class can read it as such:
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 from django.utils.functional import Promise
 
+from ..counters import counters
 from ..escaping import escape, message_of
+from ..log_thread import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..protocol import Event
+    from .base import Position
+
+logger = logging.getLogger("wsconsumer.groups")
 
 R = TypeVar("R")
 
@@ -134,6 +140,15 @@ _UNKNOWN: Final = Kind(
     for_clients=False,
 )
 
+RESET: Final = Kind(
+    code=0x00,  # it never travels
+    fits=lambda data: False,
+    encode=bytes,
+    event=lambda payload: {},
+    read=lambda payload, event: None,
+    for_clients=False,
+)
+
 
 def named(name: str, payload: bytes) -> bytes:
     """Put a name before a payload."""
@@ -209,13 +224,32 @@ class Broadcast:
     One broadcast as it arrived in this process; all members share it.
 
     ``event`` is the ASGI message, ``size`` the payload in bytes, ``sender_id`` names the connection
-    that does not get it. ``payload`` and ``kind`` are for those who know more than that.
+    that does not get it. ``position`` is where it is in the history of a group that keeps.
+    ``payload`` and ``kind`` are for those who know more than that.
     """
 
-    __slots__ = ("_recoded", "event", "group", "kind", "payload", "sender_id", "size")
+    __slots__ = (
+        "_framed",
+        "_recoded",
+        "event",
+        "group",
+        "kind",
+        "payload",
+        "position",
+        "sender_id",
+        "size",
+    )
 
-    def __init__(self, group: str, kind: Kind, sender_id: bytes, payload: bytes) -> None:
+    def __init__(
+        self,
+        group: str,
+        kind: Kind,
+        sender_id: bytes,
+        payload: bytes,
+        position: Position | None = None,
+    ) -> None:
         self.group = group
+        self.position = position
         self.sender_id = sender_id
         self.size = len(payload)
         self.event = kind.event(payload)
@@ -223,7 +257,7 @@ class Broadcast:
         self.payload = payload
 
     @classmethod
-    def decode(cls, group: str, body: bytes) -> Self:
+    def decode(cls, group: str, body: bytes, position: Position | None = None) -> Self:
         """Open an envelope; raise ``ValueError`` if it is malformed."""
         kind = _kinds.get(body[0]) if len(body) > 1 else None
         if kind is None and len(body) > 1 and body[0] in FOR_HANDLERS:
@@ -231,12 +265,29 @@ class Broadcast:
         if kind is None or len(body) < 2 + body[1]:
             raise ValueError(f"{body[:32]!r} is not a broadcast")
         start = 2 + body[1]
-        return cls(group, kind, body[2:start], body[start:])
+        return cls(group, kind, body[2:start], body[start:], position)
+
+    @classmethod
+    def unreadable(cls, group: str, position: Position) -> Self:
+        """Return what stands for a body that can't be read: it counts, and nobody gets it."""
+        return cls(group, _UNKNOWN, b"", b"", position)
+
+    @classmethod
+    def reset(cls, group: str, position: Position) -> Self:
+        """Return what tells members that the history of their group begins anew."""
+        return cls(group, RESET, b"", b"", position)
 
     @property
     def data(self) -> Any:
         """What was broadcast, for one member: JSON is decoded each time."""
         return self.kind.read(self.payload, self.event)
+
+    def framed(self, frame: Callable[[Any], R]) -> R:
+        """Return what ``frame`` makes of it for clients of our subprotocol, once for all."""
+        if not hasattr(self, "_framed"):
+            self._framed: Any = frame(self)
+        framed: R = self._framed
+        return framed
 
     def recoded(self, recode: Callable[[Broadcast], R]) -> R:
         """Return what ``recode`` makes of it for members of another codec, once for all of them."""
@@ -244,3 +295,15 @@ class Broadcast:
             self._recoded: Any = recode(self)
         recoded: R = self._recoded
         return recoded
+
+
+def log_malformed(name: str, error: Exception) -> None:
+    """Count and log what came from the engine and can't be read."""
+    counters["body_refused"] += 1
+    log(
+        logger,
+        logging.WARNING,
+        "Refused what came for the group '%s': %s.",
+        escape(name),
+        escape(error),
+    )

@@ -9,29 +9,29 @@ turn of the loop delivers.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ..counters import counters
-from ..escaping import escape, quote
+from ..escaping import quote
 from ..exceptions import TooManyGroups
-from ..log_thread import log
 from ..loops import PerLoop, at_end
 from .budget import PATIENCE, Budget
-from .envelope import Broadcast
+from .declared import kept
+from .envelope import Broadcast, log_malformed
+from .keeping import KeepingBackend
+from .kept import KeptGroup, Readings
 from .loading import add_started, discard_started, make_backend
 from .local import LocalGroup
 from .member import hearing_member
 from .names import check_group
-from .publication import Publication
+from .publication import Publication, keeping
 from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
-    from .base import Backend
-    from .member import Member
+    from collections.abc import Sequence
 
-logger = logging.getLogger("wsconsumer.groups")
+    from .base import Backend, Position
+    from .member import Member
 
 
 class Hub:
@@ -48,6 +48,9 @@ class Hub:
             is_wanted=self._groups.__contains__,
             on_start=lambda: add_started(backend),
         )
+        self._readings: Readings | None = None
+        if isinstance(backend, KeepingBackend):
+            backend.on_resumed(self._on_resumed)
 
     @property
     def is_started(self) -> bool:
@@ -59,8 +62,12 @@ class Hub:
         group = self._groups.get(name)
         return 0 if group is None else len(group)
 
-    async def join(self, member: Member, name: str, limit: int) -> None:
-        """Let a member in; return when it will get what is broadcast from now on."""
+    async def join(self, member: Member, name: str, limit: int, at: Position | None = None) -> None:
+        """
+        Let a member in; return when it will get what is broadcast from now on.
+
+        In a group that keeps, from a position ``at`` on, if it names one.
+        """
         check_group(name)
         if name not in member.groups:
             self._add(member, name, limit)
@@ -70,6 +77,9 @@ class Hub:
         is_joined = False
         try:
             await self._subscriptions.subscribe(name)
+            group = self._groups.get(name)
+            if isinstance(group, KeptGroup):
+                await group.enter(member, at)
             is_joined = True
         finally:
             self._joining[joining] -= 1
@@ -89,16 +99,18 @@ class Hub:
         for name in tuple(member.groups):
             self._remove(member, name)
 
-    async def publish(self, name: str, data: Any, *, without: Member | None = None) -> None:
+    async def publish(
+        self, name: str, data: Any, *, without: Member | None = None, key: str | None = None
+    ) -> None:
         """Broadcast to a group; the member ``without``, if any, does not get it."""
         sender_id = b"" if without is None else without.identify()
-        publication = Publication.of(name, data, sender_id)
+        publication = Publication.of(name, data, sender_id, key=key)
         publication.announce()
         if not self.is_started:
             await self._subscriptions.start()
-        await self._backend.publish(publication.group, publication.body)
+        await publication.publish(self._backend)
 
-    async def deliver(self, name: str, body: bytes) -> None:
+    async def deliver(self, name: str, body: bytes, position: Position | None = None) -> None:
         """
         Hand what came in to the group's members here.
 
@@ -110,11 +122,16 @@ class Hub:
         if group is None:
             return
         try:
-            broadcast = Broadcast.decode(name, body)
+            broadcast = Broadcast.decode(name, body, position)
         except ValueError as error:
             log_malformed(name, error)
-            return
-        delivered = group.deliver(broadcast)
+            if position is None:
+                return
+            broadcast = Broadcast.unreadable(name, position)
+        if position is not None and isinstance(group, KeptGroup):
+            delivered = group.take(broadcast)
+        else:
+            delivered = group.deliver(broadcast)
         if delivered is not None and hearing_member() not in group:
             await asyncio.wait({delivered}, timeout=PATIENCE)
 
@@ -128,8 +145,25 @@ class Hub:
         member.groups[name] = None
         group = self._groups.get(name)
         if group is None:
-            group = self._groups[name] = LocalGroup(name, self._budget, self._forget)
+            group = self._groups[name] = self._make_group(name)
         group.add(member)
+
+    def _make_group(self, name: str) -> LocalGroup:
+        kind = kept(name)
+        if kind is None:
+            return LocalGroup(name, self._budget, self._forget)
+        if self._readings is None:
+            self._readings = Readings(keeping(self._backend))
+        group = KeptGroup(name, self._budget, self._forget, kind.keep, self._readings)
+        self._readings.watch(group)
+        return group
+
+    def _on_resumed(self, names: Sequence[str]) -> None:
+        """Look for what was missed while these groups were not subscribed."""
+        for name in names:
+            group = self._groups.get(name)
+            if isinstance(group, KeptGroup):
+                group.look_for_more()
 
     def _remove(self, member: Member, name: str) -> None:
         if name in member.groups:
@@ -141,12 +175,16 @@ class Hub:
     def _forget(self, name: str) -> None:
         """Forget a group that has neither members nor anything on its way."""
         if self._groups[name].is_over:
-            del self._groups[name]
+            group = self._groups.pop(name)
+            if isinstance(group, KeptGroup) and self._readings is not None:
+                self._readings.forget(group)
             self._subscriptions.unsubscribe(name)
 
     async def aclose(self) -> None:
         """Close the backend; the hub can't be used any more."""
         discard_started(self._backend)
+        if self._readings is not None:
+            await self._readings.aclose()
         await self._subscriptions.aclose()
 
 
@@ -170,15 +208,3 @@ async def close_hub() -> None:
     found = _hubs.pop()
     if found is not None:
         await found.aclose()
-
-
-def log_malformed(name: str, error: Exception) -> None:
-    """Count and log what came from the engine and can't be read."""
-    counters["body_refused"] += 1
-    log(
-        logger,
-        logging.WARNING,
-        "Refused what came for the group '%s': %s.",
-        escape(name),
-        escape(error),
-    )

@@ -13,7 +13,7 @@ import logging
 import secrets
 import weakref
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol, TypeAlias, cast
 
 from ..connection.outbox import Outbox
 from ..counters import counters
@@ -21,6 +21,7 @@ from ..log_thread import log
 from ..loops import start_task
 from ..protocol import CloseCode, ConnectionState
 from ..servers import completes_in_place
+from .envelope import RESET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..connection.connection import Connection
     from ..limits import Limits
     from ..protocol import Event
+    from .base import Position
     from .envelope import Broadcast
 
 logger = logging.getLogger("wsconsumer.groups")
@@ -73,6 +75,7 @@ class Member:
         "_listener",
         "_outbox",
         "_send",
+        "_told",
         "connection",
         "deliver",
         "groups",
@@ -89,6 +92,7 @@ class Member:
         self.groups: dict[str, None] = {}
         self.sender_id = b""
         self.deliver: Callable[[Any], bool] = _ignore
+        self._told: set[str] = set()  # groups of which the client knows where it is
         self._is_waited_for = True
         self._hearing: Hearing | None = None
         self._farewell: asyncio.Task[None] | None = None
@@ -101,15 +105,31 @@ class Member:
             self._send if listener is None else self._hear,
             limits,
             on_full=self._on_full,
+            on_drop=self._on_drop,
             on_error=self._on_error,
             on_idle=self._on_idle,
         )
         self._heard = self._outbox  # where what waits for the listener is
         connection.attach(self)
 
+    counts_its_own: ClassVar[bool] = False
+    """Whether its client counts broadcasts of its own, which it does not get."""
+
     def handles(self, broadcast: Broadcast) -> bool:
         """Whether it takes what is not for clients."""
-        return False
+        return broadcast.kind is RESET and self._listener is not None
+
+    def tell(self, group: str, position: Position, *, is_reload: bool) -> None:
+        """Tell a client of our subprotocol where it is in a group that keeps; others ignore it."""
+
+    def hand_over(self, message: Any) -> None:
+        """Take what it missed, whatever waits already: it is as much as the group keeps."""
+        outbox = self._outbox
+        if not (outbox.is_held or outbox.is_busy):
+            self.deliver(message)
+        elif self.connection.state in (_CONNECTING, _OPEN):
+            outbox.put_uncounted(self._item(message), message.group)
+            self._go_behind()
 
     def identify(self) -> bytes:
         """Return the name that no other member has, in any process; made when it is needed."""
@@ -156,12 +176,17 @@ class Member:
         outbox = self._outbox
         if self._is_waited_for and not outbox.has_room(message.size):
             return True
-        # Only a server's own send may see the event that all members share.
-        event = message.event if self._is_direct else {**message.event}
-        outbox.put(message if self._listener else event, message.size, message.group)
+        outbox.put(self._item(message), message.size, message.group)
         if outbox.is_busy and self.connection.state is _OPEN:
             self._go_behind()
         return False
+
+    def _item(self, message: Message) -> Any:
+        """Return what waits in the outbox for a broadcast."""
+        if self._listener is not None:
+            return message
+        # Only a server's own send may see the event that all members share.
+        return message.event if self._is_direct else {**message.event}
 
     def _hear(self, message: Message) -> Awaitable[None]:
         """Call the listener in the outbox's task, in which ``hearing_member()`` finds us then."""
@@ -220,6 +245,9 @@ class Member:
 
     def _on_full(self) -> None:
         self._too_slow("its outbox is full")
+
+    def _on_drop(self, group: str | None) -> None:
+        """A broadcast was dropped, since there was no room."""
 
     def _too_slow(self, why: str) -> None:
         connection = self.connection

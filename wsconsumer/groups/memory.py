@@ -21,13 +21,15 @@ from ..escaping import quote
 from ..log_thread import log
 from ..serving import is_serving
 from ..workers import evidence_of_workers
-from .base import Backend
 from .budget import PATIENCE, is_backlog
+from .histories import histories
+from .keeping import KeepingBackend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .base import Deliver
+    from .base import Deliver, Position
+    from .keeping import Keep, Kept
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -35,8 +37,8 @@ _lock = threading.Lock()
 _started: dict[MemoryBackend, None] = {}
 
 
-class MemoryBackend(Backend):
-    """Carries bodies within this process. Takes no ``LOCATION`` and no ``OPTIONS``."""
+class MemoryBackend(KeepingBackend):
+    """Carries and keeps bodies within this process. Takes no ``LOCATION`` and no ``OPTIONS``."""
 
     needs_subscriptions: ClassVar[bool] = False
 
@@ -79,9 +81,50 @@ class MemoryBackend(Backend):
         if not peers and not is_serving():
             _explain_alone()
         slow = {delivery for backend in peers if (delivery := backend.hand_over(group, body))}
+        self._wait(peers, slow)
+
+    def _wait(self, peers: Sequence[MemoryBackend], slow: set[Future[None]]) -> None:
+        """Wait for deliveries that are behind, once: then not again until there are none."""
         if wait(slow, PATIENCE).not_done:
             for backend in peers:
                 backend.stop_waiting()
+
+    async def append(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
+        slow: list[Future[None]] = []
+        own: list[Position] = []
+
+        def publish(position: Position) -> None:
+            own.append(position)
+            slow.extend(self._hand_over_to_others(self._peers(), group, body, position))
+
+        position = histories.append((self.prefix, group), body, keep, key, publish)
+        if own:
+            await self._deliver(group, body, position)
+        if slow:
+            await asyncio.wait(map(asyncio.wrap_future, slow), timeout=PATIENCE)
+        return position
+
+    def append_sync(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
+        peers = self._peers()
+        if not peers and not is_serving():
+            _explain_alone()
+        slow: set[Future[None]] = set()
+
+        def publish(position: Position) -> None:
+            for backend in peers:
+                if delivery := backend.hand_over(group, body, position):
+                    slow.add(delivery)
+
+        position = histories.append((self.prefix, group), body, keep, key, publish)
+        self._wait(peers, slow)
+        return position
+
+    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept]:
+        return {group: histories.read((self.prefix, group), after[group]) for group in after}
+
+    def read_sync(self, groups: Sequence[str]) -> Mapping[str, Position]:
+        stands = {group: histories.read((self.prefix, group), None) for group in groups}
+        return {group: kept.position for group, kept in stands.items()}
 
     async def aclose(self) -> None:
         with _lock:
@@ -93,18 +136,26 @@ class MemoryBackend(Backend):
             return [backend for backend in _started if backend.prefix == self.prefix]
 
     def _hand_over_to_others(
-        self, peers: list[MemoryBackend], group: str, body: bytes
+        self,
+        peers: list[MemoryBackend],
+        group: str,
+        body: bytes,
+        position: Position | None = None,
     ) -> list[Future[None]]:
-        others = (backend for backend in peers if backend is not self)
-        return [delivery for backend in others if (delivery := backend.hand_over(group, body))]
+        others = (
+            backend.hand_over(group, body, position) for backend in peers if backend is not self
+        )
+        return [delivery for delivery in others if delivery is not None]
 
-    def hand_over(self, group: str, body: bytes) -> Future[None] | None:
+    def hand_over(
+        self, group: str, body: bytes, position: Position | None = None
+    ) -> Future[None] | None:
         """
         Deliver on this backend's own loop, from any thread, in the order of the calls.
 
         Return the delivery if the publisher has to wait for it, since many are on their way.
         """
-        delivering = self._deliver(group, body)
+        delivering = self._deliver(group, body, position)
         try:
             delivery = asyncio.run_coroutine_threadsafe(delivering, self.loop)
         except RuntimeError:  # the loop is being closed, and takes its connections with it

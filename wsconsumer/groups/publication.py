@@ -6,14 +6,22 @@ One broadcast on its way out: checked and encoded once, then announced and hande
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from django.core.exceptions import ImproperlyConfigured
+
+from ..escaping import quote
+from .declared import kept
 from .envelope import encode
+from .keeping import KeepingBackend
 from .listeners import notify
 from .names import check_group
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from .base import Backend
+    from .keeping import Keep
 
 
 class Publication(NamedTuple):
@@ -22,13 +30,61 @@ class Publication(NamedTuple):
     group: str
     data: Any
     body: bytes
+    keep: Keep | None
+    key: str | None
 
     @classmethod
-    def of(cls, group: str, data: Any, sender_id: bytes = b"") -> Self:
+    def of(cls, group: str, data: Any, sender_id: bytes = b"", *, key: str | None = None) -> Self:
         """Check and encode; raise ``TypeError`` or ``ValueError`` for what can't be broadcast."""
         check_group(group)
-        return cls(group, data, encode(data, sender_id))
+        kind = kept(group)
+        if key is not None:
+            check_key(group, key, is_kept=kind is not None)
+        return cls(group, data, encode(data, sender_id), None if kind is None else kind.keep, key)
+
+    async def publish(self, backend: Backend) -> None:
+        """Hand it to a backend that was started in this event loop."""
+        if self.keep is None:
+            await backend.publish(self.group, self.body)
+        else:
+            await keeping(backend).append(self.group, self.body, self.keep, self.key)
+
+    def publish_sync(self, backend: Backend) -> None:
+        """Hand it to a backend in a thread without an event loop."""
+        if self.keep is None:
+            backend.publish_sync(self.group, self.body)
+        else:
+            keeping(backend).append_sync(self.group, self.body, self.keep, self.key)
 
     def announce(self) -> None:
         """Tell the listeners, just before it is handed to a backend."""
         notify(self.group, self.data)
+
+
+MAX_KEY: Final = 200
+"""Characters that a key may have."""
+
+
+def check_key(group: str, key: object, *, is_kept: bool) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for a key that can't be, or counts for nothing."""
+    if not isinstance(key, str):
+        raise TypeError(f"broadcast() expects key to be a str, got {quote(key)}.")
+    if not 0 < len(key) <= MAX_KEY:
+        raise ValueError(
+            f"broadcast() expects a key of 1 to {MAX_KEY} characters, got {quote(key)}."
+        )
+    if not is_kept:
+        raise ValueError(
+            f"broadcast() to {quote(group)} has a key, but that group keeps nothing that the key "
+            "could be compared with. Declare it: Group(template, keep=...) in realtime.py."
+        )
+
+
+def keeping(backend: Backend) -> KeepingBackend:
+    """Return the backend, if it can keep; else raise ``ImproperlyConfigured``."""
+    if isinstance(backend, KeepingBackend):
+        return backend
+    raise ImproperlyConfigured(
+        f"A group is declared with keep=, and {type(backend).__qualname__} can't keep. Leave keep "
+        "out, or name another BACKEND in WSCONSUMER['GROUPS']."
+    )

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from ..connection.outbox import Outbox
-from ..groups.envelope import JSON, STRUCT, Kind, add_kind, named, split_named, to_json
-from ..groups.hub import log_malformed
+from ..groups.envelope import (
+    JSON,
+    STRUCT,
+    Kind,
+    add_kind,
+    log_malformed,
+    named,
+    split_named,
+    to_json,
+)
+from ..groups.framed import FramedMember
 from ..groups.member import Member, begin_hearing
 from ..protocol import ConnectionState
 from .types import Event, known, tag
@@ -24,11 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     from ..connection.connection import Connection
+    from ..groups.base import Position
     from ..groups.envelope import Broadcast
     from ..groups.member import Listener
     from ..limits import Limits
     from ..protocol import Event as AsgiEvent
     from .codecs import Codec
+
+R = TypeVar("R")
 
 
 def _event(payload: bytes) -> AsgiEvent:
@@ -58,6 +70,16 @@ class Heard(NamedTuple):
         return self.broadcast.group
 
     @property
+    def kind(self) -> Kind:
+        """What it is."""
+        return self.broadcast.kind
+
+    @property
+    def position(self) -> Position | None:
+        """Where it is in the history of a group that keeps."""
+        return self.broadcast.position
+
+    @property
     def data(self) -> Any:
         """What was broadcast; raises ``ValueError`` if it can't be read."""
         return _read(self.broadcast)
@@ -73,12 +95,24 @@ def _read(broadcast: Broadcast) -> Any:
     return broadcast.data
 
 
-class Recoded(NamedTuple):
+class Recoded:
     """A broadcast as the clients of another codec get it."""
 
-    event: AsgiEvent
-    group: str
-    size: int
+    def __init__(self, event: AsgiEvent, broadcast: Broadcast) -> None:
+        self.event = event
+        self.group = broadcast.group
+        self.size = broadcast.size
+        self.position = broadcast.position
+        self.sender_id = broadcast.sender_id
+        self.kind = broadcast.kind
+        self._framed: Any = None
+
+    def framed(self, frame: Callable[[Any], R]) -> R:
+        """As ``Broadcast.framed``."""
+        if self._framed is None:
+            self._framed = frame(self)
+        framed: R = self._framed
+        return framed
 
 
 @cache
@@ -93,7 +127,7 @@ def recoder(codec: Codec) -> Callable[[Broadcast], Recoded | Broadcast | None]:
         except (ValueError, OverflowError, RecursionError) as error:
             log_malformed(broadcast.group, error)
             return None
-        return Recoded(event, broadcast.group, broadcast.size)
+        return Recoded(event, broadcast)
 
     return recode
 
@@ -127,6 +161,7 @@ class MessageMember(Member):
             self._hear_event,
             limits,
             on_full=self._on_full,
+            on_drop=self._on_drop,
             on_error=self._on_error,
             on_idle=self._on_events_idle,
         )
@@ -136,7 +171,9 @@ class MessageMember(Member):
 
     def handles(self, broadcast: Broadcast) -> bool:
         """Whether it is an event that the consumer has a handler for."""
-        return broadcast.kind is EVENT and broadcast.event["type"] in self._types
+        if broadcast.kind is EVENT:
+            return broadcast.event["type"] in self._types
+        return super().handles(broadcast)
 
     def follow(self, state: ConnectionState) -> None:
         """Let events wait until the connection is accepted, as broadcasts do."""
@@ -147,7 +184,7 @@ class MessageMember(Member):
             self._events.release()
 
     def _deliver_now(self, message: Any) -> bool:
-        if not message.kind.for_clients:
+        if message.kind is EVENT:
             return self._put_event(message)
         recoded = message if self._recode is None else message.recoded(self._recode)
         return recoded is not None and super()._deliver_now(recoded)
@@ -155,10 +192,21 @@ class MessageMember(Member):
     def _queue(self, message: Any) -> bool:
         if self._listener is not None:
             return super()._queue(message)
-        if not message.kind.for_clients:
+        if message.kind is EVENT:
             return self._put_event(message)
         recoded = message if self._recode is None else message.recoded(self._recode)
         return recoded is not None and super()._queue(recoded)
+
+    def hand_over(self, message: Any) -> None:
+        """Take what it missed: an event for its handlers, or anything else in its codec."""
+        if self._listener is not None:
+            super().hand_over(message)
+        elif message.kind is EVENT:
+            self._events.put_uncounted(message, message.group)
+        else:
+            recoded = message if self._recode is None else message.recoded(self._recode)
+            if recoded is not None:
+                super().hand_over(recoded)
 
     def _put_event(self, broadcast: Broadcast) -> bool:
         events = self._events
@@ -195,3 +243,7 @@ class MessageMember(Member):
             self._events.clear(error)
         await self._events.stop(error)
         await super().stop()
+
+
+class FramedMessageMember(MessageMember, FramedMember):
+    """The same for a client that speaks our subprotocol: in its codec first, then framed."""

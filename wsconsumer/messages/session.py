@@ -19,7 +19,7 @@ from msgspec import UNSET
 from ..cancellation import consists_of
 from ..escaping import escape
 from ..exceptions import WsconsumerError
-from ..groups.hub import log_malformed
+from ..groups.envelope import log_malformed
 from ..protocol import CloseCode, ConnectionState
 from ..reporting import report
 from ..session import Consumer, Session
@@ -33,7 +33,7 @@ from .errors import (
     UNKNOWN_TYPE,
     error_for,
 )
-from .events import Heard, MessageMember
+from .events import EVENT, FramedMessageMember, Heard, MessageMember
 from .interface import interface_of
 from .running import Running
 from .types import MAX_REF, Cancel, End, Error, Message, Ok, tag, with_ref
@@ -259,7 +259,8 @@ class MessageSession(Session):
         events = self._interface.events
         if not events and self.codec.name == "json":
             return super()._make_member(listener)
-        return MessageMember(
+        kind = FramedMessageMember if self.connection.speaks_own else MessageMember
+        return kind(
             self.connection,
             self._limits,
             listener,
@@ -269,10 +270,10 @@ class MessageSession(Session):
         )
 
     async def _hear(self, broadcast: Broadcast) -> None:
-        if broadcast.kind.for_clients:
-            await super()._hear(cast("Broadcast", Heard(broadcast)))
-        else:
+        if broadcast.kind is EVENT:
             await self._handle_event(broadcast)
+        else:
+            await super()._hear(cast("Broadcast", Heard(broadcast)))
 
     async def _handle_event(self, broadcast: Broadcast) -> None:
         read = self._interface.read_event

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..groups.base import Backend
+    from ..groups.base import Backend, Position
 
 WAIT: Final = 10.0
 """Seconds after which a body counts as lost."""
@@ -28,6 +28,8 @@ class Listener:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.came: list[tuple[str, bytes]] = []
+        self.positions: list[Position | None] = []
+        self.resumed: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
         self.open = asyncio.Event()
@@ -35,12 +37,13 @@ class Listener:
         self.fails_on: bytes | None = None
         self._arrived = asyncio.Event()
 
-    async def deliver(self, group: str, body: bytes) -> None:
+    async def deliver(self, group: str, body: bytes, position: Position | None = None) -> None:
         """Note a body; wait while ``open`` is not set; raise for the body ``fails_on``."""
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             self.came.append((group, body))
+            self.positions.append(position)
             self._arrived.set()
             await self.open.wait()
             if body == self.fails_on:

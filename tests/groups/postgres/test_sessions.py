@@ -83,7 +83,7 @@ async def test_a_process_that_stops_reading_is_cut_off(
     monkeypatch.setattr(postgres_backend, "STUCK_AFTER", 0.5)
     stands, goes_on = asyncio.Event(), asyncio.Event()
 
-    async def deliver(group: str, body: bytes) -> None:
+    async def deliver(group: str, body: bytes, _: object = None) -> None:
         stands.set()
         await goes_on.wait()
 

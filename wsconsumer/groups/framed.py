@@ -1,0 +1,147 @@
+"""
+Members whose client speaks our subprotocol: what they get says which group it comes from, and where
+in its history it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
+
+from ..framing import control_event, escaped_event, framed_event
+from .base import Position
+from .envelope import RESET, Broadcast
+from .member import Member
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..protocol import Event
+
+
+class Framed(NamedTuple):
+    """A broadcast, or a word about its group, as clients of the subprotocol get it."""
+
+    event: Event
+    group: str
+    size: int
+
+
+class Numbered(Protocol):
+    """A broadcast that may have a position, in any codec."""
+
+    event: Event
+    group: str
+    size: int
+    position: Position | None
+    sender_id: bytes
+    kind: Any
+
+    def framed(self, frame: Callable[[Any], Framed]) -> Framed: ...
+
+
+def _frame(message: Numbered) -> Framed:
+    header: dict[str, Any] = {"group": message.group}
+    if message.position is not None:
+        header["offset"] = message.position.offset
+    event = framed_event(message.event, header)
+    return Framed(event, message.group, len(event.get("text") or event["bytes"]))
+
+
+def joined(group: str, position: Position, *, is_reload: bool | None = None) -> Framed:
+    """Return the frame that says where a client is in a group, and whether it has to reload."""
+    header: dict[str, Any] = {"joined": group, "epoch": position.epoch, "offset": position.offset}
+    if is_reload is not None:
+        header["reload"] = is_reload
+    return _control(group, header)
+
+
+def skipped(group: str, position: Position) -> Framed:
+    """Return the frame that counts a broadcast which is not for this client."""
+    return _control(group, {"group": group, "offset": position.offset, "skip": True})
+
+
+def _control(group: str, header: dict[str, Any]) -> Framed:
+    event = control_event(header)
+    return Framed(event, group, len(event["text"]))
+
+
+LOST: Final = Position("", 0)
+"""Where a client is that was not given all: nowhere in any history."""
+
+
+class FramedMember(Member):
+    """A member whose client speaks the subprotocol, and counts what it gets."""
+
+    __slots__ = ()
+
+    counts_its_own: ClassVar[bool] = True
+
+    def identify(self) -> bytes:
+        """Return a name made of the page's: what it sent is not new to it when it comes back."""
+        page = self.connection.page.id
+        if page and not self.sender_id:
+            self.sender_id = hashlib.sha256(page.encode()).digest()[:12]
+        return super().identify()
+
+    def handles(self, broadcast: Any) -> bool:
+        """Whether it takes what is not for clients: it is told when a history begins anew."""
+        return broadcast.kind is RESET or super().handles(broadcast)
+
+    def tell(self, group: str, position: Position, *, is_reload: bool) -> None:
+        """Tell the client where it is in a group."""
+        self._told.add(group)
+        if is_reload and self._listener is not None:
+            Member.hand_over(self, Broadcast.reset(group, position))
+        else:
+            Member.hand_over(self, joined(group, position, is_reload=is_reload or None))
+
+    async def tell_reset(self, broadcast: Broadcast, *, is_reload: bool) -> None:
+        """Tell the client that a history begins anew, and whether it has to reload for it."""
+        if broadcast.position is not None and self.connection.emit is not None:
+            frame = joined(broadcast.group, broadcast.position, is_reload=is_reload)
+            await self.connection.server_send(frame.event)
+
+    async def note(self, broadcast: Broadcast) -> None:
+        """Let the client count what ``group_message()`` has handled."""
+        if broadcast.position is not None and self.connection.emit is not None:
+            frame = skipped(broadcast.group, broadcast.position)
+            await self.connection.server_send(frame.event)
+
+    def hand_over(self, message: Any) -> None:
+        """Take what it missed."""
+        super().hand_over(self._view(message))
+
+    def _deliver_now(self, message: Any) -> bool:
+        return super()._deliver_now(self._view(message))
+
+    def _queue(self, message: Any) -> bool:
+        return super()._queue(self._view(message))
+
+    def _view(self, message: Any) -> Any:
+        """Return what this client, or its listener, gets of a broadcast."""
+        if isinstance(message, Framed):
+            return message
+        position = message.position
+        if position is not None and message.sender_id and message.sender_id == self.identify():
+            return skipped(message.group, position)
+        if self._listener is not None:
+            return message
+        if message.kind is RESET:
+            return joined(message.group, message.position, is_reload=True)
+        return message.framed(_frame)
+
+    def _hear(self, message: Any) -> Awaitable[None]:
+        if isinstance(message, Framed):
+            return self._send(message.event)
+        return super()._hear(message)
+
+    def _on_drop(self, group: str | None) -> None:
+        """Have the client start anew in a group that keeps, since it does not get all of it."""
+        if group in self._told:
+            self._told.discard(group)
+            frame = joined(group, LOST, is_reload=True)
+            self._outbox.put_uncounted(self._item(frame), group)
+
+    async def _send_behind(self, event: Event) -> None:
+        await super()._send_behind(escaped_event(event))

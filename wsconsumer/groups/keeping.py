@@ -1,0 +1,104 @@
+"""
+The contract of a backend that keeps: it numbers what it publishes, and can say it again.
+
+A group that keeps has a history: an epoch, the offset of the last broadcast (the top), and the last
+broadcasts themselves. The history is a cache: an engine may lose it at any time, as long as the
+next one has another epoch. Subclass ``KeepingBackend``, and run ``wsconsumer.test.KeepingContract``
+against it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from .base import Backend, Position
+
+
+class Keep(NamedTuple):
+    """
+    How much a group keeps: the last ``size`` broadcasts, until ``seconds`` after the last one.
+
+    Epoch and top stay for a day, so that a client that missed nothing overnight can tell.
+    """
+
+    size: int
+    seconds: int
+
+
+EPOCH_SECONDS = 24 * 60 * 60
+"""Seconds that epoch and top stay after the last broadcast."""
+
+
+class Kept(NamedTuple):
+    """What was read of a history: epoch, top, and bodies with their offsets, in order."""
+
+    epoch: str
+    top: int
+    messages: Sequence[tuple[int, bytes]] = ()
+
+    @property
+    def position(self) -> Position:
+        """Where the history stands."""
+        return Position(self.epoch, self.top)
+
+
+Resumed: TypeAlias = Callable[[Sequence[str]], None]
+"""Takes groups of which something may not have come in, since they were subscribed anew."""
+
+
+class KeepingBackend(Backend):
+    """
+    A backend whose groups can keep.
+
+    What is appended is delivered as what is published is, with its position:
+    ``deliver(group, body, position)``. Offsets of one epoch are contiguous, and are published in
+    their order; a subscriber may miss some, and then reads them.
+    """
+
+    _resumed: Resumed | None = None
+
+    def on_resumed(self, resumed: Resumed) -> None:
+        """
+        Call this, from now on, whenever groups that were subscribed before are subscribed anew.
+
+        Called before ``start()``. What was published in between is then read by the hub.
+        """
+        self._resumed = resumed
+
+    def resumed(self, groups: Sequence[str]) -> None:
+        """Say that these groups are subscribed anew: what came in between may be missing."""
+        if self._resumed is not None:
+            self._resumed(groups)
+
+    @abstractmethod
+    async def append(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
+        """
+        Number a body, keep it and publish it, as one; return its position.
+
+        A body with a ``key`` that was appended within the group's ``seconds`` is neither kept nor
+        published again: the position is that of the first. Raises ``BackendError`` if the engine
+        did not take it.
+        """
+
+    @abstractmethod
+    def append_sync(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position | None:
+        """
+        Do the same from a thread that has no event loop, as ``publish_sync()``.
+
+        ``None`` where the position is known only later, at the commit of a transaction.
+        """
+
+    @abstractmethod
+    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept]:
+        """
+        Return the history of each group: what is kept after an offset, or with ``None`` only where
+        it stands. A group without a history gets one, with an epoch of its own.
+
+        Called on the loop of ``start()``. Raises ``BackendError`` if the engine can't be asked.
+        """
+
+    @abstractmethod
+    def read_sync(self, groups: Sequence[str]) -> Mapping[str, Position]:
+        """Return where each group stands, from a thread that has no event loop."""

@@ -1,0 +1,369 @@
+"""
+A group that keeps, in this process: where its history stands here, and how a gap is closed.
+
+The cursor is the group's, not each member's: what was lost on the way from the engine is read once,
+and goes to all members as if it had just come. Read ``KeptGroup.take`` first. Three things make the
+order hold: only the next offset, or a read that goes on without a gap, moves the cursor; nothing is
+awaited between what a member missed and what it gets live; and only the same epoch is resumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from ..counters import counters
+from ..loops import start_task
+from .base import Position
+from .budget import BYTES, DELIVERIES
+from .envelope import Broadcast, log_malformed
+from .local import LocalGroup
+from .reconnecting import Outage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .budget import Budget
+    from .keeping import Keep, KeepingBackend, Kept
+    from .member import Member
+
+JOIN_TIMEOUT: Final = 5.0
+"""Seconds that a join waits to learn where the group stands, if the engine does not say."""
+
+LOOK_EVERY: Final = 60.0
+"""Seconds between two looks for a last broadcast that was lost."""
+
+MAX_DURING: Final = 1_000
+"""Broadcasts that come while the history is read, before they are left to another read."""
+
+
+class KeptGroup(LocalGroup):
+    """
+    A group whose broadcasts have positions.
+
+    Members are in it once they were told where they are: see ``enter``. The cursor, ``_epoch`` and
+    ``_top``, is unknown until the history was read for the first time.
+    """
+
+    __slots__ = (
+        "_during",
+        "_entering",
+        "_epoch",
+        "_is_deep",
+        "_is_deep_wanted",
+        "_overflowed",
+        "_readings",
+        "_recent",
+        "_top",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        budget: Budget,
+        on_empty: Callable[[str], None],
+        keep: Keep,
+        readings: Readings,
+    ) -> None:
+        super().__init__(name, budget, on_empty)
+        self._readings = readings
+        self._entering: dict[Member, None] = {}
+        self._epoch = ""
+        self._top = 0
+        self._recent: deque[Broadcast] = deque(maxlen=keep.size)
+        self._is_deep = self._is_deep_wanted = False
+        # What comes while the history is read, in order; None at other times.
+        self._during: list[Broadcast] | None = None
+        self._overflowed = False
+
+    # Who is in it.
+
+    def add(self, member: Member) -> None:
+        """Keep a place for a member, until ``enter`` lets it in."""
+        self._entering[member] = None
+
+    def discard(self, member: Member) -> None:
+        """Let it go, wherever it is."""
+        self._entering.pop(member, None)
+        super().discard(member)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nobody, on the way in either, and nothing on its way."""
+        return not self._entering and super().is_over
+
+    async def enter(self, member: Member, at: Position | None) -> None:
+        """
+        Let a member in that has seen everything up to ``at``, or that wants to begin now.
+
+        The group was subscribed before, so that nothing is lost between reading and hearing.
+        """
+        if at is not None and not (self._epoch and self._reaches(at)):
+            self._is_deep_wanted = not self._is_deep
+        if not self._epoch or self._is_deep_wanted:
+            reading = self._readings.read(self)
+            await asyncio.wait({reading}, timeout=JOIN_TIMEOUT)
+        if at is not None:
+            async with self._readings.turn:
+                await self._wait_for_budget(at)
+                self._let_in(member, at)
+        else:
+            self._let_in(member, at)
+
+    async def _wait_for_budget(self, at: Position) -> None:
+        """Return in a turn of the loop that has room for what was missed."""
+        while True:
+            missed = self._missed(at)
+            count = min(max(1, len(missed)), DELIVERIES)
+            size = sum(broadcast.size for broadcast in missed)
+            if self._budget.spend(count, min(size, BYTES) // count):
+                return
+            await self._budget.next_turn()
+
+    def _let_in(self, member: Member, at: Position | None) -> None:
+        # Nothing is awaited here: what comes next comes right after what was missed.
+        if member not in self._entering:
+            return
+        del self._entering[member]
+        if self._epoch:
+            self._greet(member, at)
+        super().add(member)
+
+    def _reaches(self, at: Position) -> bool:
+        """Whether what came after a position is here, all of it."""
+        if at.epoch != self._epoch or at.offset > self._top:
+            return at.epoch != self._epoch  # nothing to read: it is of another history
+        return at.offset >= self._first - 1
+
+    @property
+    def _first(self) -> int:
+        """The offset of the first broadcast that is here; that of the next one if none is."""
+        return self._top + 1 - len(self._recent)
+
+    def _greet(self, member: Member, at: Position | None) -> None:
+        """Tell a member where it is, and hand over what it missed."""
+        here = Position(self._epoch, self._top)
+        if at is None:
+            member.tell(self.name, here, is_reload=False)
+        elif not self._is_whole(at):
+            counters["recovery_failed"] += 1
+            member.tell(self.name, here, is_reload=True)
+        else:
+            member.tell(self.name, at, is_reload=False)
+            for broadcast in self._missed(at):
+                if broadcast.kind.for_clients or member.handles(broadcast):
+                    member.hand_over(broadcast)
+
+    def _is_whole(self, at: Position) -> bool:
+        """Whether everything after a position is here."""
+        return at.epoch == self._epoch and self._first - 1 <= at.offset <= self._top
+
+    def _missed(self, at: Position) -> list[Broadcast]:
+        if not self._is_whole(at):
+            return []
+        return list(islice(self._recent, at.offset + 1 - self._first, None))
+
+    def _sender(self, broadcast: Broadcast, members: Sequence[Member]) -> Member | None:
+        """Return the member who gets nothing for its own broadcast, if it is here."""
+        sender = super()._sender(broadcast, members)
+        return None if sender is None or sender.counts_its_own else sender
+
+    # What comes in.
+
+    def take(self, broadcast: Broadcast) -> asyncio.Future[None] | None:
+        """Take what came from the engine: deliver the next one, and close a gap before others."""
+        position = broadcast.position
+        assert position is not None  # noqa: S101  # it was kept
+        if self._during is not None:
+            if len(self._during) < MAX_DURING:
+                self._during.append(broadcast)
+            else:
+                self._overflowed = True
+        elif position.epoch != self._epoch or position.offset > self._top + 1:
+            self._readings.read(self)
+        elif position.offset == self._top + 1:
+            return self._advance(broadcast)
+        return None
+
+    def _advance(self, broadcast: Broadcast) -> asyncio.Future[None] | None:
+        self._top += 1
+        self._recent.append(broadcast)
+        return self.deliver(broadcast)
+
+    def look_for_more(self) -> None:
+        """Ask the engine whether something is missing: that of the last broadcast shows no gap."""
+        if self._epoch:
+            self._readings.read(self)
+
+    # Reading the history; ``Readings`` calls these.
+
+    def begin_read(self) -> int | None:
+        """Begin to read; return after which offset, or ``None`` for only where it stands."""
+        self._during = []
+        self._overflowed = False
+        if self._is_deep_wanted:
+            return 0
+        return self._top if self._epoch else None
+
+    def give_up_read(self) -> None:
+        """What was asked was not answered; it is asked again."""
+        self._during = None
+
+    def adopt(self, kept: Kept) -> bool:
+        """Go on where the history is; return whether it has to be read again."""
+        was_deep, self._is_deep_wanted = self._is_deep_wanted, False
+        during, self._during = self._during or [], None
+        if not self._epoch:
+            self._begin(kept)
+        elif kept.epoch != self._epoch or not self._follow(kept):
+            self._begin(kept)
+            self._reset()
+        elif was_deep:
+            self._fill(kept)
+        self._is_deep = self._is_deep or was_deep
+        for broadcast in during:
+            self.take(broadcast)
+        return self._overflowed
+
+    def _begin(self, kept: Kept) -> None:
+        self._epoch, self._top = kept.epoch, kept.top
+        self._recent.clear()
+        self._recent.extend(self._read_back(kept, kept.top))
+
+    def _follow(self, kept: Kept) -> bool:
+        """Take what is new, if it goes on without a gap; return whether it does."""
+        new = [(offset, body) for offset, body in kept.messages if offset > self._top]
+        if [offset for offset, _ in new] != list(range(self._top + 1, kept.top + 1)):
+            return False
+        for offset, body in new:
+            self._advance(self._decode(offset, body))
+        return True
+
+    def _fill(self, kept: Kept) -> None:
+        """Put what is older than what is here before it."""
+        whole = self._read_back(kept, self._first - 1)
+        self._recent = deque([*whole, *self._recent], maxlen=self._recent.maxlen)
+
+    def _read_back(self, kept: Kept, last: int) -> list[Broadcast]:
+        """Return what was kept up to an offset, as far back as it is without a gap."""
+        found: list[Broadcast] = []
+        for offset, body in reversed(kept.messages):
+            if offset == last - len(found):
+                found.append(self._decode(offset, body))
+        found.reverse()
+        return found
+
+    def _decode(self, offset: int, body: bytes) -> Broadcast:
+        position = Position(self._epoch, offset)
+        try:
+            return Broadcast.decode(self.name, body, position)
+        except ValueError as error:
+            log_malformed(self.name, error)
+            return Broadcast.unreadable(self.name, position)
+
+    def _reset(self) -> None:
+        """Tell all members that something is missing for good, behind what is on its way."""
+        counters["recovery_failed"] += 1
+        self.deliver(Broadcast.reset(self.name, Position(self._epoch, self._top)))
+
+
+class Readings:
+    """
+    Reads histories for the groups of one event loop, one read at a time for all that wait.
+
+    A read that fails is tried again until it succeeds or nobody is left: a group whose gap is never
+    closed would be deaf.
+    """
+
+    def __init__(self, backend: KeepingBackend) -> None:
+        self._backend = backend
+        self._waiting: dict[KeptGroup, asyncio.Future[None]] = {}
+        self._outage = Outage("The history of groups")
+        self._groups: set[KeptGroup] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.turn: Final = asyncio.Lock()
+        """Whoever hands over what a member missed, one after the other: it may be much."""
+
+    def watch(self, group: KeptGroup) -> None:
+        """Look now and then whether the last broadcast to a group was lost."""
+        self._groups.add(group)
+        if self._timer is None:
+            self._start_timer()
+
+    def forget(self, group: KeptGroup) -> None:
+        """Look no more: nobody is in it."""
+        self._groups.discard(group)
+        if not self._groups and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LOOK_EVERY, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._start_timer()
+        self.look()
+
+    def look(self) -> None:
+        """Ask for what may be missing in any group."""
+        for group in self._groups:
+            group.look_for_more()
+
+    def read(self, group: KeptGroup) -> asyncio.Future[None]:
+        """Have a group's history read; return a future for when a read that begins now is over."""
+        if group not in self._waiting:
+            self._waiting[group] = asyncio.get_running_loop().create_future()
+        if self._task is None:
+            self._task = start_task(self._read_all())
+        return self._waiting[group]
+
+    async def _read_all(self) -> None:
+        try:
+            while self._waiting:
+                # One turn later, so that all that ask in this one are read together.
+                await asyncio.sleep(0)
+                await self._read_waiting()
+        finally:
+            self._task = None
+
+    async def _read_waiting(self) -> None:
+        batch, self._waiting = self._waiting, {}
+        for group in [group for group in batch if group.is_over]:
+            batch.pop(group).set_result(None)
+        if not batch:
+            return
+        try:
+            found = await self._backend.read({group.name: group.begin_read() for group in batch})
+            missing = [group.name for group in batch if group.name not in found]
+            if missing:
+                raise ValueError(f"the backend did not read {missing!r}")
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+            delay = self._outage.failed(error)
+            for group, done in batch.items():
+                group.give_up_read()
+                chain(self._waiting.setdefault(group, done), done)
+            await asyncio.sleep(delay)
+            return
+        self._outage.over()
+        for group, done in batch.items():
+            if group.adopt(found[group.name]):
+                self.read(group)
+            done.set_result(None)
+
+    async def aclose(self) -> None:
+        """Read no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+
+def chain(first: asyncio.Future[None], second: asyncio.Future[None]) -> None:
+    """Have the second future done when the first is; they may be the same."""
+    if first is not second:
+        first.add_done_callback(lambda _: second.set_result(None))
