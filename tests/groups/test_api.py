@@ -12,9 +12,9 @@ from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperatio
 from django.db import connections, transaction
 from django.test import override_settings
 
-from wsconsumer import BackendError, WebsocketConsumer, abroadcast, broadcast
+from wsconsumer import BackendError, Group, WebsocketConsumer, abroadcast, broadcast
 from wsconsumer.counters import counters
-from wsconsumer.groups import loading
+from wsconsumer.groups import declared, loading
 from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.memory import MemoryBackend
 from wsconsumer.test import captured_broadcasts, connect
@@ -101,6 +101,48 @@ def test_on_commit() -> None:
             raise KeyError
         broadcast("news", 3, on_commit=True)
     assert broadcasts == [("news", 1), ("news", 3)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_group_that_keeps_waits_for_the_commit() -> None:
+    """Unless it is told otherwise: a page in between would know of what it can't see."""
+    with declared.only(), captured_broadcasts() as broadcasts:
+        Group("news", keep=5)
+        with transaction.atomic():
+            broadcast("news", 1)
+            broadcast("news", 2, on_commit=False)
+            broadcast("other", 3)
+        broadcast("news", 4)
+        with suppress(KeyError), transaction.atomic():
+            broadcast("news", 5)
+            raise KeyError
+    assert [data for _, data in broadcasts] == [2, 3, 1, 4]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_group_that_keeps_from_a_thread() -> None:
+    """``broadcast()`` numbers in the same history as the loop, and a key counts for both."""
+    with declared.only():
+        Group("news", keep=5)
+        async with connect(News) as ws:
+            await asyncio.to_thread(broadcast, "news", 1, key="a")
+            await abroadcast("news", 1, key="a")
+            await abroadcast("news", 2)
+            assert [await ws.receive_json(), await ws.receive_json()] == [1, 2]
+
+
+@override_settings(WSCONSUMER={"GROUPS": {"BACKEND": "tests.groups.forgetful.ForgetfulBackend"}})
+async def test_a_backend_that_can_not_keep() -> None:
+    """The error says what to do, for who broadcasts and for who joins."""
+    text = "can't keep. Leave keep out, or name another BACKEND"
+    with declared.only():
+        Group("news", keep=5)
+        with pytest.raises(ImproperlyConfigured, match=text):
+            await abroadcast("news", 1, on_commit=False)
+        with pytest.raises(ImproperlyConfigured, match=text):
+            async with connect(News):
+                pass
+        await close_hub()
 
 
 @pytest.fixture

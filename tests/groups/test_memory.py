@@ -16,20 +16,24 @@ from tests.fakes import until
 from wsconsumer import serving
 from wsconsumer.groups import memory
 from wsconsumer.groups.budget import BACKLOG
+from wsconsumer.groups.histories import histories
 from wsconsumer.groups.memory import MemoryBackend
-from wsconsumer.test import BackendContract, listener
+from wsconsumer.test import KeepingContract, listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from wsconsumer.groups.base import Backend
 
 
-class TestMemoryBackend(BackendContract):
+class TestMemoryBackend(KeepingContract):
     """The contract, within this process."""
 
     def make_backend(self, prefix: str = "contract") -> Backend:
         return MemoryBackend("", prefix, {})
+
+    async def lose(self, prefix: str, groups: Sequence[str]) -> None:
+        histories.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -124,6 +124,11 @@ class Outbox:
         """Let a message wait, whatever the limit; it leaves all the room to others."""
         self._append(Entry(item, 0, None, group))
 
+    def drop_uncounted(self, group: str) -> None:
+        """Drop what waits uncounted of a group, since what is put next makes it useless."""
+        kept = (entry for entry in self._entries if entry.size or entry.group != group)
+        self._entries = deque(kept)
+
     def put_first(self, sending: Coroutine[Any, Any, None], waits_for: Any, size: int) -> None:
         """Take over a send that was begun by hand, and is not done; nothing else waits yet."""
         self.size += size + OVERHEAD
@@ -249,7 +254,7 @@ class Outbox:
 
     def _drop_oldest(self) -> bool:
         for index, entry in enumerate(self._entries):
-            if entry.waiter is None:
+            if entry.waiter is None and entry.size:
                 self.size -= entry.size
                 del self._entries[index]
                 self._drop(entry.group)

@@ -9,6 +9,7 @@ process that reads its settings knows.
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -150,6 +151,19 @@ def kept(group: str) -> Group | None:
 def declared_groups() -> tuple[Group, ...]:
     """Return all kinds that were declared."""
     return tuple(_groups)
+
+
+@contextmanager
+def only(*groups: Group) -> Iterator[None]:
+    """Let only these be declared while the block runs, and what is declared in it: for tests."""
+    before = _groups[:]
+    _groups[:] = groups
+    declared.cache_clear()
+    try:
+        yield
+    finally:
+        _groups[:] = before
+        declared.cache_clear()
 
 
 def discover() -> None:

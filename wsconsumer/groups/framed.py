@@ -139,8 +139,8 @@ class FramedMember(Member):
     def _on_drop(self, group: str | None) -> None:
         """Have the client start anew in a group that keeps, since it does not get all of it."""
         if group in self._told:
-            self._told.discard(group)
             frame = joined(group, LOST, is_reload=True)
+            self._outbox.drop_uncounted(group)
             self._outbox.put_uncounted(self._item(frame), group)
 
     async def _send_behind(self, event: Event) -> None:

@@ -217,6 +217,8 @@ class KeptGroup(LocalGroup):
         during, self._during = self._during or [], None
         if not self._epoch:
             self._begin(kept)
+            if self._members:  # who did not wait for this
+                self._reset()
         elif kept.epoch != self._epoch or not self._follow(kept):
             self._begin(kept)
             self._reset()

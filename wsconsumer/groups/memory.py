@@ -94,7 +94,10 @@ class MemoryBackend(KeepingBackend):
         own: list[Position] = []
 
         def publish(position: Position) -> None:
-            own.append(position)
+            if self._pending:
+                self.hand_over(group, body, position)  # behind those that threads handed over
+            else:
+                own.append(position)
             slow.extend(self._hand_over_to_others(self._peers(), group, body, position))
 
         position = histories.append((self.prefix, group), body, keep, key, publish)

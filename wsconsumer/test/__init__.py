@@ -9,6 +9,7 @@ from .broadcasts import Broadcast, captured_broadcasts
 from .client import WebsocketClient
 from .clock import advance
 from .contract import BackendContract
+from .keeping import KeepingContract
 from .live import LiveWebsocketTestCase
 from .logs import logs_in_place
 from .server import Denial, IllegalEvent
@@ -20,6 +21,7 @@ __all__ = [
     "Broadcast",
     "Denial",
     "IllegalEvent",
+    "KeepingContract",
     "LiveWebsocketTestCase",
     "Websocket",
     "WebsocketClient",

@@ -1,0 +1,83 @@
+"""A backend that keeps, and loses on the way what a test tells it to lose."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from wsconsumer.groups.histories import Histories
+from wsconsumer.groups.keeping import KeepingBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wsconsumer.groups.base import Deliver, Position
+    from wsconsumer.groups.keeping import Keep, Kept
+
+
+class LossyBackend(KeepingBackend):
+    """Carries to its own loop; ``made`` is the one that was made last."""
+
+    made: ClassVar[LossyBackend]
+    needs_subscriptions: ClassVar[bool] = False
+
+    def __init__(self, location: Any, prefix: str, options: Mapping[str, Any]) -> None:
+        super().__init__(location, prefix, options)
+        type(self).made = self
+        self.histories = Histories()
+        self.losing = 0
+        self.failures: list[Exception] = []
+        self.reads: list[Mapping[str, int | None]] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked = asyncio.Event()
+
+    async def start(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+
+    async def subscribe(self, groups: Sequence[str]) -> None:
+        """Everything comes anyway."""
+
+    async def unsubscribe(self, groups: Sequence[str]) -> None:
+        """Everything comes anyway."""
+
+    async def publish(self, group: str, body: bytes) -> None:
+        await self._deliver(group, body)
+
+    def publish_sync(self, group: str, body: bytes) -> None:
+        raise NotImplementedError
+
+    async def append(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
+        position = self.histories.append(("", group), body, keep, key, lambda position: None)
+        if self.losing:
+            self.losing -= 1
+        else:
+            await self._deliver(group, body, position)
+        return position
+
+    def groups_of(self, hub: Any) -> dict[str, Any]:
+        """Return the groups that somebody is in, or on the way in."""
+        groups: dict[str, Any] = hub._groups  # noqa: SLF001
+        return groups
+
+    async def redeliver(self, group: str, body: bytes, position: Position) -> None:
+        """Deliver something as an engine might that is late, or says it twice."""
+        await self._deliver(group, body, position)
+
+    def append_sync(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
+        raise NotImplementedError
+
+    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept]:
+        self.reads.append(dict(after))
+        found = {group: self.histories.read(("", group), after[group]) for group in after}
+        self.asked.set()
+        await self.answers.wait()
+        if self.failures:
+            raise self.failures.pop()
+        return found
+
+    def read_sync(self, groups: Sequence[str]) -> Mapping[str, Position]:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
