@@ -119,7 +119,6 @@ def test_a_group_that_keeps_waits_for_the_commit() -> None:
     assert [data for _, data in broadcasts] == [2, 3, 1, 4]
 
 
-@pytest.mark.django_db(transaction=True)
 async def test_a_group_that_keeps_from_a_thread() -> None:
     """``broadcast()`` numbers in the same history as the loop, and a key counts for both."""
     with declared.only():
@@ -138,7 +137,7 @@ async def test_a_backend_that_can_not_keep() -> None:
     with declared.only():
         Group("news", keep=5)
         with pytest.raises(ImproperlyConfigured, match=text):
-            await abroadcast("news", 1, on_commit=False)
+            await abroadcast("news", 1)
         with pytest.raises(ImproperlyConfigured, match=text):
             async with connect(News):
                 pass

@@ -79,9 +79,9 @@ async def page(
 async def frame(ws: Websocket) -> Any:
     """Receive a frame; return its header, and the payload if it has one."""
     data = await ws.receive()
-    mark = "\x1e" if isinstance(data, str) else b"\x1e"
-    assert data[:1] == mark
-    header, newline, payload = data[1:].partition("\n" if isinstance(data, str) else b"\n")
+    parts: Any = data[1:].partition("\n") if isinstance(data, str) else data[1:].partition(b"\n")
+    header, newline, payload = parts
+    assert data[:1] in ("\x1e", b"\x1e")
     return (json.loads(header), payload) if newline else json.loads(header)
 
 

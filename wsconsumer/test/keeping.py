@@ -40,7 +40,7 @@ class Keeper(Listener):
     async def read(self, group: str, after: int | None) -> tuple[int, list[tuple[int, bytes]]]:
         """Return the top of a group, and what is kept after an offset."""
         kept = (await self.keeping.read({group: after}))[group]
-        return kept.top, [tuple(message) for message in kept.messages]
+        return kept.top, [(offset, body) for offset, body in kept.messages]
 
     def positions_of(self, group: str) -> list[tuple[int, bytes]]:
         """Return the offsets and bodies that came for a group, in order of arrival."""
@@ -213,7 +213,8 @@ class KeepingContract(BackendContract):
             ]
             for thread in threads:
                 thread.start()
-            await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+            for thread in threads:
+                await asyncio.to_thread(thread.join)
             await one.append("g", b"end", keep=Keep(100, 60))
             await one.until("g", b"end")
             top, messages = await one.read("g", 0)
