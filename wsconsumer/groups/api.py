@@ -42,9 +42,9 @@ def broadcast(
     ``data``: ``str`` as text, ``bytes`` as binary, anything else as JSON, encoded now and once.
     ``on_commit``: wait for the commit of the transaction on the database ``using`` (an alias, the
     default one unless given), and broadcast nothing if it is rolled back; without a transaction, at
-    once. A failure after the commit is logged: it is too late for an error. In a transaction a group
-    that keeps waits for the commit unless you say otherwise: a page that is rendered in between
-    would have the position of something that it can't see yet.
+    once. A failure after the commit is logged: it is too late for an error. In a transaction, a
+    group that keeps waits for the commit unless you say otherwise: a page that is rendered in
+    between would have the position of something that it can't see yet.
     ``key``: for a group that keeps, a name for what is said, such as ``"order-5"``; it is then said
     only once, however often it is tried.
 
@@ -60,7 +60,8 @@ def broadcast(
         )
     publication = Publication.of(group, data, key=key)
     if on_commit is None:
-        on_commit = publication.keep is not None and _is_in_transaction(using)
+        is_kept = publication.keep is not None
+        on_commit = is_kept and (using is not None or _is_in_transaction(DEFAULT_DB_ALIAS))
     if on_commit:
         _warn_of_another_transaction(group, using or DEFAULT_DB_ALIAS)
         transaction.on_commit(partial(_publish_after_commit, publication), using)
@@ -90,9 +91,8 @@ async def abroadcast(
         await sync_to_async(broadcast)(group, data, on_commit=on_commit, using=using, key=key)
 
 
-def _is_in_transaction(using: str | None) -> bool:
+def _is_in_transaction(alias: str) -> bool:
     """Whether this thread is in a transaction on a database; opens no connection to find out."""
-    alias = using or DEFAULT_DB_ALIAS
     opened = connections.all(initialized_only=True)
     return any(connection.alias == alias and connection.in_atomic_block for connection in opened)
 
