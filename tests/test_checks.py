@@ -9,8 +9,10 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from channels.auth import AuthMiddlewareStack
 from channels.generic.websocket import AsyncWebsocketConsumer
-from channels.routing import URLRouter
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
 from django.apps import apps
 from django.contrib.auth.decorators import login_required
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
@@ -24,7 +26,8 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from wsconsumer import WebsocketConsumer, asgi_view
-from wsconsumer.asgi import get_asgi_application
+from wsconsumer.asgi import WebsocketDispatcher, get_asgi_application
+from wsconsumer.messages import Event, MessageConsumer, on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,13 +81,25 @@ def test_settings(value: Any, check_id: str) -> None:
         (lambda: lambda scope, receive, send: None, None),
         (get_django_application, "is Django's own application, which serves no websockets"),
         (lambda: ASGIStaticFilesHandler(get_django_application()), "is Django's own application"),
+        (lambda: of_channels(WebsocketDispatcher()), None),
+        (lambda: of_channels(OldChat.as_asgi()), "is a router of Channels, which never gets to"),
+        (lambda: ProtocolTypeRouter({"http": get_django_application()}), "is a router of Channels"),
     ],
-    ids=["ours", "ours-with-static-files", "by-hand", "django", "django-with-static-files"],
+    ids=[
+        "ours",
+        "ours-with-static-files",
+        "by-hand",
+        "django",
+        "django-with-static-files",
+        "channels-and-ours",
+        "channels",
+        "channels-without-websockets",
+    ],
 )
 def test_asgi_application(
     make: Callable[[], Any], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """E004: Django's own application never gets to the consumers."""
+    """E004: neither Django's own application nor a router of Channels gets to the consumers."""
     monkeypatch.setitem(globals(), "application", make())
     with override_settings(ASGI_APPLICATION=f"{__name__}.application"):
         messages = found()
@@ -236,8 +251,41 @@ def test_a_method_that_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found() == {}
 
 
-class ChannelsChat(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+def test_handlers_of_a_channel_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """W006: as long as Channels is in the settings, its handlers are told; they would be silent."""
+
+    class Knock(Event):
+        pass
+
+    class Ported(MessageConsumer):
+        async def chat_message(self, event: Any) -> None: ...
+
+        async def connect(self) -> None:
+            await self.greet("hello")
+
+        async def greet(self, event: str) -> None: ...
+
+        @on
+        async def knock(self, event: Knock) -> None: ...
+
+    monkeypatch.setitem(globals(), "urlpatterns", [path("ws/", Ported.as_view())])
+    with override_settings(ROOT_URLCONF=__name__):
+        assert found() == {}
+        with override_settings(CHANNEL_LAYERS={}):
+            told = found()["wsconsumer.W006"]
+    assert "Ported has chat_message(event), a handler of Channels' group_send()" in told
+    assert "write `async def group_message(self, group, data)`" in told
+
+
+class OldChat(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
     """A consumer of Channels."""
+
+
+def of_channels(websocket: Any) -> Any:
+    """Put an application behind all that Channels puts before one."""
+    routes = [path("old/", OldChat.as_asgi()), path("", URLRouter([path("", websocket)]))]
+    websockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes)))
+    return ProtocolTypeRouter({"http": get_django_application(), "websocket": websockets})
 
 
 @pytest.mark.parametrize(
@@ -245,7 +293,7 @@ class ChannelsChat(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ha
     [
         ([Chat.as_view()], True),
         ([], False),
-        ([asgi_view(ChannelsChat.as_asgi()), Chat.as_view()], False),
+        ([asgi_view(OldChat.as_asgi()), Chat.as_view()], False),
         ([asgi_view(URLRouter([]))], False),
     ],
     ids=["ours", "none", "channels-beside", "router"],

@@ -25,6 +25,7 @@ from .groups.keeping import KeepingBackend
 from .groups.loading import MEMORY, make_backend
 from .handshake.routes import all_routes, websocket_routes
 from .handshake.views import ConsumerView, names_of
+from .messages.handlers import is_handler
 from .misnomers import ELSEWHERE
 from .origins import ANY, Pattern
 
@@ -57,15 +58,35 @@ def check_asgi_application(**_: Any) -> list[CheckMessage]:
         ]
     while isinstance(application, ASGIStaticFilesHandler):
         application = application.application
-    if not isinstance(application, ASGIHandler):
+    if isinstance(application, ASGIHandler):
+        problem = "is Django's own application, which serves no websockets"
+    elif _leads_to_channels_alone(application):
+        problem = "is a router of Channels, which never gets to the consumers in the URLconf"
+    else:
         return []
     return [
         Error(
-            f"ASGI_APPLICATION = {name!r} is Django's own application, which serves no websockets.",
+            f"ASGI_APPLICATION = {name!r} {problem}.",
             "In asgi.py, import get_asgi_application from wsconsumer.asgi.",
             id="wsconsumer.E004",
         )
     ]
+
+
+def _leads_to_channels_alone(application: Any) -> bool:
+    """Return whether routers and middleware of Channels end at consumers of Channels."""
+    if application is None:
+        return True
+    if not _is_of_channels(application):
+        return False
+    if hasattr(application, "application_mapping"):  # ProtocolTypeRouter
+        return _leads_to_channels_alone(application.application_mapping.get("websocket"))
+    if hasattr(application, "routes"):  # URLRouter
+        return all(_leads_to_channels_alone(route.callback) for route in application.routes)
+    for name in ("inner", "application"):  # BaseMiddleware, OriginValidator
+        if hasattr(application, name):
+            return _leads_to_channels_alone(getattr(application, name))
+    return True
 
 
 def check_urlconf(**_: Any) -> list[CheckMessage]:
@@ -104,17 +125,39 @@ def check_consumers(**_: Any) -> list[CheckMessage]:
     consumers = {route.application: None for route in websocket_routes()}
     return [
         Warning(
-            f"{consumer.__module__}.{consumer.__qualname__} has {name}(), a hook of other "
-            "frameworks, which nothing calls here.",
-            f"Write {hook}, or give it another name.",
+            f"{consumer.__module__}.{consumer.__qualname__} has {name}, which nothing calls here.",
+            hint,
             obj=consumer,
             id="wsconsumer.W006",
         )
         for consumer in consumers
         if inspect.isclass(consumer) and issubclass(consumer, ConsumerView)
-        for name, hook in ELSEWHERE.items()
-        if inspect.isfunction(getattr(consumer, name, None)) and not _calls(consumer, name)
+        for name, hint in (*_hooks_of_others(consumer), *_handlers_of_layers(consumer))
     ]
+
+
+def _hooks_of_others(consumer: type) -> Iterator[tuple[str, str]]:
+    for name, hook in ELSEWHERE.items():
+        if inspect.isfunction(getattr(consumer, name, None)) and not _calls(consumer, name):
+            yield (
+                f"{name}(), a hook of other frameworks",
+                f"Write {hook}, or give it another name.",
+            )
+
+
+def _handlers_of_layers(consumer: type) -> Iterator[tuple[str, str]]:
+    """Yield what a channel layer would call; only where the project has had Channels."""
+    if not hasattr(settings, "CHANNEL_LAYERS") and not apps.is_installed("channels"):
+        return
+    for name, value in inspect.getmembers_static(consumer, inspect.iscoroutinefunction):
+        if is_handler(value) or list(inspect.signature(value).parameters) != ["self", "event"]:
+            continue
+        if not _calls(consumer, name):
+            yield (
+                f"{name}(event), a handler of Channels' group_send()",
+                "What is broadcast goes to the clients as it is. To filter or change it, write "
+                "`async def group_message(self, group, data)`.",
+            )
 
 
 def _calls(consumer: type, name: str) -> bool:
