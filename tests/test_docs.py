@@ -58,9 +58,9 @@ def python(directory: Path, *arguments: str, **more: str) -> str:
 def project(tmp_path: Path) -> Path:
     """A project of ``startproject``, with what the README says to add to the settings."""
     python(tmp_path, "-m", "django", "startproject", "mysite", ".")
-    settings, asgi = tmp_path / "mysite" / "settings.py", tmp_path / "mysite" / "asgi.py"
+    settings = tmp_path / "mysite" / "settings.py"
     settings.write_text(settings.read_text() + named("README.md", "mysite/settings.py").code)
-    asgi.write_text(asgi.read_text().replace("django.core.asgi", "wsconsumer.asgi"))
+    (tmp_path / "mysite" / "asgi.py").write_text(named("README.md", "mysite/asgi.py").code)
     return tmp_path
 
 
