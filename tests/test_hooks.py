@@ -45,6 +45,15 @@ def test_a_hook_takes_its_arguments() -> None:
         type("Chat", (WebsocketConsumer,), {"disconnect": hook})
 
 
+def test_a_receive_of_channels() -> None:
+    """A receive() with both arguments of Channels is refused: the second would never come."""
+
+    async def hook(self: Any, text_data: Any = None, bytes_data: Any = None) -> None: ...
+
+    with pytest.raises(TypeError, match=r"bytes_data.* Write `async def receive\(self, data\)`"):
+        type("Chat", (WebsocketConsumer,), {"receive": hook})
+
+
 def test_a_hook_may_be_decorated() -> None:
     """A wrapper that is marked as a coroutine function is a hook."""
 

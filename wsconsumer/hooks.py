@@ -44,6 +44,11 @@ def check_hooks(cls: type, hooks: Mapping[str, tuple[str, ...]] = HOOKS) -> None
                 f"{cls.__name__}.{name} can't be called as {name}({', '.join(arguments)}): "
                 f"{error}. Write `{wanted}`."
             ) from None
+        if "bytes_data" in list(inspect.signature(hook).parameters)[2:]:
+            raise TypeError(
+                f"{cls.__name__}.{name} has a second argument bytes_data, as in Channels, which is "
+                f"never passed here: data is str or bytes. Write `{wanted}`."
+            )
 
 
 def check_answer(consumer: object, answer: object) -> None:
