@@ -101,6 +101,7 @@ HOUSE = [
     "hints",
     "sessions",
     "connection.monitor",
+    "connection.heartbeats",
     "connection.read_ahead",
     "connection.watchdog",
     "connection.connection",

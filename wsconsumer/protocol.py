@@ -112,6 +112,8 @@ class CloseCode(enum.IntEnum):
     BAD_GATEWAY = 1014
     NOT_AUTHENTICATED = 4401
     TIMED_OUT = 4408
+    REFUSED = 4503
+    NO_SUCH_SOCKET = 4504
 
 
 _NEVER_SENT: Final = frozenset({1004, CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL})

@@ -196,6 +196,8 @@ class Session(GroupHooks):
             if not await self._contain("connect", error):
                 raise
         self.handling = None
+        if connection.accepted and connection.speaks_own:
+            self._monitor.heartbeats.add(connection, self._loop.time())
         return connection.accepted
 
     # What hooks raise.

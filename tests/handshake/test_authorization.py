@@ -306,9 +306,10 @@ async def test_a_choice_that_was_not_offered() -> None:
 
 
 async def test_without_a_pair_nothing_is_answered() -> None:
-    """A consumer that chooses nothing answers nothing, whatever the client offers."""
+    """A consumer that chooses nothing answers nothing, unless our own subprotocol is offered."""
     with using_tokens:
-        assert (await told("chat", "wsconsumer.v1"))["answer"] is None
+        assert (await told("chat"))["answer"] is None
+        assert (await told("chat", "wsconsumer.v1"))["answer"] == "wsconsumer.v1"
         assert (await run(WebsocketDispatcher(), disconnect(), path="/ws/"))[0] == ACCEPT
 
 

@@ -40,8 +40,16 @@ from ..protocol import (
     offered_subprotocols,
 )
 from ..servers import denied
-from .misuse import check_rejection, early_close, late_subprotocol, wrong_loop, wrong_subprotocol
-from .own_client import escaped, page_of, unframed
+from .misuse import (
+    check_rejection,
+    early_close,
+    late_subprotocol,
+    log_unanswered_offer,
+    out_of_turn,
+    wrong_loop,
+    wrong_subprotocol,
+)
+from .own_client import code_for_denial, escaped, page_of, unframed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +157,11 @@ class Connection:
         self.check_loop("send()")
         await self._way(event)
 
+    @property
+    def is_undiverted(self) -> bool:
+        """Whether messages go straight to the server."""
+        return self.emit is not None and self.emit in (self._way, self._send_checked)
+
     # Our subprotocol: read framing.py.
 
     @property
@@ -191,12 +204,8 @@ class Connection:
             raise late_subprotocol(self.owner, subprotocol)
         if subprotocol is not None and subprotocol not in offered:
             raise wrong_subprotocol(self.owner, subprotocol, offered)
-        lines = encode_headers(headers, f"{self.owner}.accept()")
-        event = {
-            "type": "websocket.accept",
-            "subprotocol": subprotocol,
-            "headers": [*lines, *self._accept_headers],
-        }
+        lines = [*encode_headers(headers, f"{self.owner}.accept()"), *self._accept_headers]
+        event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": lines}
         try:
             await self.server_send(event)
         except Exception as error:
@@ -208,11 +217,7 @@ class Connection:
             self._way = escaped(self.server_send)
         self._move(TRANSITIONS[ConnectionState.CONNECTING][Action.ACCEPT])
         if offered and subprotocol is None:
-            logger.info(
-                "%s accepted without a subprotocol, but the client offers some: a browser then "
-                "closes with 1006. Choose one with accept(subprotocol).",
-                self.owner,
-            )
+            log_unanswered_offer(self.owner)
 
     async def reject(
         self, status: int = 403, body: str | bytes = "", headers: RawHeaders = ()
@@ -227,18 +232,26 @@ class Connection:
                 lines.append((b"content-type", b"text/plain; charset=utf-8"))
         await self.deny(status, lines, body)
 
-    async def deny(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+    async def deny(
+        self, status: int, headers: Sequence[Header], body: bytes, *, is_answer: bool = True
+    ) -> None:
         """
         Send a denial response, whole where the server speaks the ASGI extension for it.
 
-        Elsewhere the only answer that ASGI has is a close before accept: a bare 403.
+        Elsewhere ASGI has only a close before accept: a bare 403. A client that speaks our
+        subprotocol gets a close code for an ``is_answer``, since its page can see no status.
         """
+        code = code_for_denial(status, headers) if is_answer and self._offers_own else None
         self._check(Action.REJECT)
         self._move(TRANSITIONS[self.state][Action.REJECT])
         self.rejected_with = int(status)
         headers, body = framed_response(status, headers, body)
         try:
-            if "websocket.http.response" in (self._scope.get("extensions") or ()):
+            if code is not None:
+                await self.server_send({"type": "websocket.accept", "subprotocol": OWN_SUBPROTOCOL})
+                await self._send_close(code, f"{self.rejected_with}")
+                await self.await_disconnect()
+            elif "websocket.http.response" in (self._scope.get("extensions") or ()):
                 start = {"status": self.rejected_with, "headers": headers}
                 await self.server_send({"type": "websocket.http.response.start", **start})
                 await self.server_send({"type": "websocket.http.response.body", "body": body})
@@ -252,19 +265,8 @@ class Connection:
 
     def refusal(self, action: Action) -> InvalidState | ConnectionClosed:
         """Return the error for a verb that this state forbids."""
-        verb = f"{self.owner}.{action.value}"
-        if self.rejected_with is not None:
-            return InvalidState(f"{verb} comes too late: reject({self.rejected_with}) was called.")
-        if self.state is ConnectionState.CONNECTING:
-            return InvalidState(
-                f"{verb} needs an open connection, but it is CONNECTING. Call accept() first."
-            )
-        if self.state is _OPEN:
-            return InvalidState(
-                f"{verb} comes too late: the connection is OPEN, accept() was called. "
-                "End it with close()."
-            )
-        return self.closed_error(action)
+        out = out_of_turn(self.owner, action.value, self.state, self.rejected_with)
+        return out or self.closed_error(action)
 
     def send_error(self, data: object) -> Exception:
         """Return the error for a message that the server did not take; the client may have gone."""

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ..escaping import quote
 from ..exceptions import InvalidState
-from ..protocol import OWN_SUBPROTOCOL
+from ..protocol import OWN_SUBPROTOCOL, ConnectionState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+logger = logging.getLogger("wsconsumer.consumer")
+
+
+def out_of_turn(
+    owner: str, verb: str, state: ConnectionState, rejected_with: int | None
+) -> InvalidState | None:
+    """Return the error for a verb that this state forbids, unless the connection is closed."""
+    verb = f"{owner}.{verb}"
+    if rejected_with is not None:
+        return InvalidState(f"{verb} comes too late: reject({rejected_with}) was called.")
+    if state is ConnectionState.CONNECTING:
+        return InvalidState(
+            f"{verb} needs an open connection, but it is CONNECTING. Call accept() first."
+        )
+    if state is ConnectionState.OPEN:
+        return InvalidState(
+            f"{verb} comes too late: the connection is OPEN, accept() was called. End it with "
+            "close()."
+        )
+    return None
 
 
 def wrong_loop(owner: str, verb: str) -> InvalidState:
@@ -27,6 +49,15 @@ def wrong_subprotocol(owner: str, chosen: object, offered: Sequence[str]) -> Val
     return ValueError(
         f"{owner}.accept() can't choose the subprotocol {quote(chosen)}: the client offers "
         f"{quote(offered)} (RFC 6455 section 4.2.2). Choose one of these or None."
+    )
+
+
+def log_unanswered_offer(owner: str) -> None:
+    """Say what becomes of a client that offers subprotocols and gets none."""
+    logger.info(
+        "%s accepted without a subprotocol, but the client offers some: a browser then closes with "
+        "1006. Choose one with accept(subprotocol).",
+        owner,
     )
 
 

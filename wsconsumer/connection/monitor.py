@@ -14,6 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..loops import PerLoop
+from .heartbeats import Heartbeats
 from .read_ahead import ReadAhead
 from .watchdog import Pulse
 
@@ -48,6 +49,7 @@ class Monitor:
         self._ahead: dict[Watched, ReadAhead] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._pulse = Pulse()
+        self.heartbeats = Heartbeats()
 
     def watch(self, session: Watched) -> None:
         """Look after a session from now on."""
@@ -58,6 +60,7 @@ class Monitor:
     def forget(self, session: Watched) -> None:
         """Stop looking after a session."""
         del self._seen[session]
+        self.heartbeats.forget(session.connection)
         ahead = self._ahead.pop(session, None)
         if ahead is not None:
             ahead.stop()
@@ -80,6 +83,7 @@ class Monitor:
                 session.look_after(now)
             if session.member is not None:
                 session.member.look_after(now)
+        self.heartbeats.look_after(now)
 
     def _read_ahead(self, session: Watched) -> None:
         ahead = self._ahead.get(session)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, urlsplit
+
+from django.contrib.auth import REDIRECT_FIELD_NAME
 
 from ..escaping import escape
 from ..framing import NOBODY, escaped_event, read_page, split_event
-from ..protocol import OWN_SUBPROTOCOL
+from ..protocol import OWN_SUBPROTOCOL, CloseCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Protocol
 
     from ..framing import Page
-    from ..protocol import Event, Receive, Scope, Send
+    from ..protocol import Event, Header, Receive, Scope, Send
 
     class Connection(Protocol):
         """What is asked of a connection."""
@@ -24,6 +29,25 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("wsconsumer.consumer")
+
+
+CODES: Final = {
+    HTTPStatus.UNAUTHORIZED: CloseCode.NOT_AUTHENTICATED,
+    HTTPStatus.FORBIDDEN: CloseCode.REFUSED,
+    HTTPStatus.NOT_FOUND: CloseCode.NO_SUCH_SOCKET,
+}
+"""What a denial is for a client that can see a close code, and no status."""
+
+
+def code_for_denial(status: int, headers: Iterable[Header]) -> int | None:
+    """Return the close code for a denial; ``None`` for one that a later attempt may not get."""
+    code = CODES.get(HTTPStatus(status)) if status in CODES else None
+    if code is None and status // 100 == 3:  # a redirect
+        target = next((value for name, value in headers if name.lower() == b"location"), b"")
+        query = parse_qs(urlsplit(target.decode("latin-1")).query)
+        if REDIRECT_FIELD_NAME in query:  # to the login
+            code = CloseCode.NOT_AUTHENTICATED
+    return None if code is None else code.value
 
 
 def page_of(scope: Scope, owner: str) -> Page:

@@ -120,4 +120,5 @@ def _refuse(scope: Scope, problem: str) -> Denial:
 async def _deny(denial: Denial, scope: Scope, receive: Receive, send: Send) -> None:
     connection = Connection("WebsocketDispatcher", scope, receive, send)
     if await connection.receive_connect():
-        await connection.deny(denial.status, denial.headers, denial.body)
+        answer = denial.status, denial.headers, denial.body
+        await connection.deny(*answer, is_answer=denial.is_answer)

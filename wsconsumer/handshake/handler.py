@@ -72,11 +72,16 @@ class Upgrade(NamedTuple):
 
 
 class Denial(NamedTuple):
-    """The request gets an HTTP response, and no websocket."""
+    """
+    The request gets an HTTP response, and no websocket.
+
+    ``is_answer``: it is the project's own, to a request from where requests may come from.
+    """
 
     status: int
     headers: Sequence[Header] = ()
     body: bytes = b""
+    is_answer: bool = False
 
 
 class Handshake(BaseHandler):
@@ -270,7 +275,8 @@ def _denial(response: HttpResponseBase) -> Denial:
     ]
     # The page of an uncaught exception may contain its text, and nobody looks at it here.
     body = b"" if response.status_code == 500 else b"".join(response)
-    return Denial(response.status_code, [*headers, *_cookies(response)], body)
+    lines = [*headers, *_cookies(response)]
+    return Denial(response.status_code, lines, body, is_answer=True)
 
 
 def check_host(request: WebsocketRequest) -> Denial | None:
