@@ -898,3 +898,101 @@ async def test_a_binary_frame_of_the_application() -> None:
     async with page(Echo) as ws:
         await ws.send(b"")
         assert await ws.receive() == b""
+
+
+async def test_a_group_that_is_subscribed_anew_while_it_is_read_for_the_first_time() -> None:
+    """The read under way is enough."""
+    hub()
+    backend().answers.clear()
+    async with connect(Quitter) as ws:
+        await backend().asked.wait()
+        backend().resumed(["room.a"])
+        backend().answers.set()
+        await ws.settle()
+        assert len(backend().reads) == 1
+
+
+async def test_a_read_that_is_asked_for_while_another_fails() -> None:
+    """Whoever waits for either gets what the next one says."""
+    hub()
+    backend().answers.clear()
+    backend().failures = [OSError("gone")]
+    async with page(Quitter) as one:
+        await backend().asked.wait()
+        async with page(Quitter) as two:
+            await two.settle()
+            backend().answers.set()
+            assert (await joined(one))[1] == (await joined(two))[1] == 0
+    assert [list(read) for read in backend().reads] == [["room.a"]] * 2
+
+
+async def test_several_groups_are_looked_after() -> None:
+    """Until nobody is in any of them."""
+
+    class Rooms(WebsocketConsumer):
+        async def connect(self) -> None:
+            await self.join("room.a")
+            await self.join("room.b")
+
+        async def receive(self, data: str | bytes) -> None:
+            await self.leave(str(data))
+
+    async with page(Rooms) as ws:
+        await joined(ws)
+        await joined(ws)
+        readings = hub()._readings  # noqa: SLF001
+        assert readings is not None
+        await ws.send("room.a")
+        await until(lambda: hub().size("room.a") == 0)
+        backend().losing = 1
+        await abroadcast("room.b", "lost")
+        readings.look()
+        assert await frame(ws) == ({"group": "room.b", "offset": 1}, "lost")
+        await ws.send("room.b")
+        await until(lambda: hub().size("room.b") == 0)
+        assert readings._timer is None  # noqa: SLF001
+
+
+async def test_a_reset_that_takes_for_ever_ends_with_its_connection() -> None:
+    """It is cancelled like any hook of a group."""
+    ended: list[str] = []
+
+    class Endless(Resetting):
+        async def group_reset(self, group: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(group)
+
+    async with connect(Endless) as ws:
+        await abroadcast("room.a", "one")
+        assert await ws.receive() == "one"
+        backend().histories.clear()
+        await abroadcast("room.a", "two")
+        await ws.settle()
+    assert ended == ["room.a"]
+
+
+async def test_what_is_dropped_of_a_group_that_keeps_nothing() -> None:
+    """There is nothing to tell: nobody was promised it."""
+
+    class News(WebsocketConsumer):
+        outbox_policy = "drop_newest"
+        outbox_limit = 300
+
+        async def connect(self) -> None:
+            await self.join("news")
+
+    async with page(News) as ws:
+        ws.pause()
+        before = counters["outbox_dropped"]
+        for number in range(5):
+            await abroadcast("news", f"{number}" * 100)
+        await until(lambda: counters["outbox_dropped"] > before)
+        ws.resume()
+        assert await frame(ws) == ({"group": "news"}, "0" * 100)
+
+
+def test_a_backend_that_nobody_listens_to() -> None:
+    """It may say that it is subscribed anew; nothing comes of it."""
+    LossyBackend("", "", {}).resumed(["room.a"])

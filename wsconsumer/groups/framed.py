@@ -98,9 +98,8 @@ class FramedMember(Member):
 
     async def tell_reset(self, broadcast: Broadcast, *, is_reload: bool) -> None:
         """Tell the client that a history begins anew, and whether it has to reload for it."""
-        if broadcast.position is not None and self.connection.emit is not None:
-            frame = joined(broadcast.group, broadcast.position, is_reload=is_reload)
-            await self.connection.server_send(frame.event)
+        frame = joined(broadcast.group, broadcast.position or LOST, is_reload=is_reload)
+        await self.connection.server_send(frame.event)
 
     async def note(self, broadcast: Broadcast) -> None:
         """Let the client count what ``group_message()`` has handled."""
