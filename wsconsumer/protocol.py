@@ -179,16 +179,17 @@ def offered_subprotocols(scope: Scope) -> list[str]:
     return offered if name is None else [*offered, name]
 
 
-def answer_subprotocol(chosen: object, scope: Scope) -> Any:
+def answer_subprotocol(chosen: object, scope: Scope, *, speaks_own: bool = True) -> Any:
     """
     Return the subprotocol for the 101 response, from what the application chose.
 
-    Where it chose none, ours is the answer if the client offers it. A browser that sent a token
-    behind a name insists on an answer, and on its own spelling.
+    Where it chose none, ours is the answer if the client offers it and ``speaks_own``. A browser
+    that sent a token behind a name insists on an answer, and on its own spelling.
     """
     name: str | None = scope.get(AUTHORIZATION_KEY)
     if chosen is None:
-        return OWN_SUBPROTOCOL if OWN_SUBPROTOCOL in (scope.get("subprotocols") or ()) else name
+        is_own = speaks_own and OWN_SUBPROTOCOL in (scope.get("subprotocols") or ())
+        return OWN_SUBPROTOCOL if is_own else name
     if name is None:
         return chosen
     return name if isinstance(chosen, str) and chosen.lower() == name.lower() else chosen

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
 from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.core.signing import BadSignature, SignatureExpired
 
 from ..escaping import escape
-from ..framing import NOBODY, escaped_event, read_page, split_event
+from ..framing import NOBODY, Place, escaped_event, read_page, split_event
+from ..live_token import read_token
 from ..protocol import OWN_SUBPROTOCOL, CloseCode
 
 if TYPE_CHECKING:
@@ -51,10 +53,20 @@ def code_for_denial(status: int, headers: Iterable[Header]) -> int | None:
 
 
 def page_of(scope: Scope, owner: str) -> Page:
-    """Return what the client says of itself; nothing, if it can't be read."""
+    """
+    Return what the client says of itself; nothing, if it can't be read.
+
+    Until it has seen something itself, it is where its page was when it was rendered.
+    """
     try:
-        return read_page(scope.get("query_string") or b"")
-    except ValueError as error:
+        page = read_page(scope.get("query_string") or b"")
+        if page.live:
+            for group, place in read_token(page.live).at.items():
+                page.at.setdefault(group, Place(*place))
+        return page
+    except SignatureExpired:
+        return page
+    except (ValueError, BadSignature) as error:
         logger.info("%s: the client does not say where it was: %s.", owner, escape(error))
         return NOBODY
 

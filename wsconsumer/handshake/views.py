@@ -97,7 +97,9 @@ def _with_answers(send: Send, scope: Scope, headers: Sequence[Header]) -> Send:
             event = {
                 **event,
                 "headers": [*(event.get("headers") or ()), *headers],
-                "subprotocol": answer_subprotocol(event.get("subprotocol"), scope),
+                "subprotocol": answer_subprotocol(
+                    event.get("subprotocol"), scope, speaks_own=False
+                ),
             }
         await send(event)
 

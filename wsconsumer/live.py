@@ -1,0 +1,143 @@
+"""
+From the rendered page to its socket: nothing that happens in between is lost.
+
+A page takes the positions of its groups first, and reads its state then: what is broadcast later
+reaches its socket, whenever that opens. The other order loses what comes between the two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.core.signing import BadSignature, SignatureExpired
+
+from .consumer import WebsocketConsumer
+from .escaping import quote
+from .groups.declared import kept
+from .groups.loading import sync_backend
+from .groups.names import check_group
+from .groups.publication import keeping
+from .live_token import LiveToken, owner_of, read_token, write_token
+from .loops import in_event_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+
+def position(*groups: str, request: HttpRequest) -> str:
+    """
+    Return where groups stand now, as a signed text for the page that is being rendered.
+
+    Take it before you read what the page shows. ``groups``: names of groups that keep.
+    ``request``: the page's, for whose user alone the text is. The page gives it to its socket::
+
+        new Socket("/ws/room/lobby/", { live: document.querySelector("main").dataset.live })
+
+    Raises ``ValueError`` for a group that keeps nothing, ``BackendError`` if the engine can't be
+    asked, and ``SynchronousOnlyOperation`` where an event loop runs: there it is ``aposition()``.
+    """
+    if in_event_loop():
+        raise SynchronousOnlyOperation(
+            "position() asks the engine behind the groups, and can't be called where an event loop "
+            "runs. Write `await aposition(...)`."
+        )
+    for group in groups:
+        check_group(group)
+        if kept(group) is None:
+            raise ValueError(
+                f"position() expects groups that keep, got {quote(group)}, which does not. Declare "
+                "it: Group(template, keep=...) in realtime.py."
+            )
+    found = keeping(sync_backend()).read_sync(groups)
+    at = {group: (found[group].epoch, found[group].offset) for group in groups}
+    return write_token(LiveToken(at, owner_of(getattr(request, "user", None))))
+
+
+async def aposition(*groups: str, request: HttpRequest) -> str:
+    """Do what ``position()`` does, from async code."""
+    return await sync_to_async(position)(*groups, request=request)
+
+
+class LiveView:
+    """
+    A mixin for Django's class-based views: ``live`` in the context, taken before anything is read.
+
+    Say which groups the page is about, with ``live_groups`` or ``get_live_groups()``.
+    """
+
+    live_groups: Sequence[str] = ()
+
+    request: HttpRequest
+    _live: str
+
+    def get_live_groups(self) -> Sequence[str]:
+        """Override to name the groups by what is in the URL: ``self.kwargs`` is there."""
+        return self.live_groups
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Take the positions first, then let the view read."""
+        groups = self.get_live_groups()
+        if not groups:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__} is a LiveView without groups. Set live_groups, or override "
+                "get_live_groups()."
+            )
+        self._live = position(*groups, request=request)
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        return response
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add ``live`` to the context."""
+        context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]
+        return {"live": self._live, **context}
+
+
+class LiveConsumer(WebsocketConsumer):
+    """
+    A consumer without code: its client gets what happens in the groups of its page.
+
+    The text that ``position()`` made is the permission, for the user whom the page was rendered
+    for, until the next day. Map it once: ``path("ws/live/", LiveConsumer.as_view())``.
+    """
+
+    async def connect(self) -> None:
+        """Join the groups of the page."""
+        token = await self._read()
+        if token is not None:
+            for group in token.at:
+                if await self.allow(self.user, group):
+                    await self.join(group)
+                else:
+                    await self.reject(403)
+                    return
+
+    async def allow(self, user: AbstractBaseUser | AnonymousUser, group: str) -> bool:
+        """
+        Override to ask again, at each connection, whether this user may still hear a group.
+
+        The page was rendered up to a day ago. As is, whoever got the page may.
+        """
+        return True
+
+    async def _read(self) -> LiveToken | None:
+        """Return what the token says, or refuse the handshake."""
+        text = self._wsconsumer.connection.page.live
+        try:
+            token = read_token(text)
+        except SignatureExpired:
+            await self.reject(401)
+            return None
+        except BadSignature:
+            await self.reject(403)
+            return None
+        if token.owner != await sync_to_async(owner_of)(self.user):
+            await self.reject(403)
+            return None
+        return token
