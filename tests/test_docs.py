@@ -112,13 +112,12 @@ def test_a_page(page: str, project: Path) -> None:
     """The files of a page make a project that passes Django's checks and its own tests."""
     files = write(project, page)
     python(project, "manage.py", "check", "--fail-level", "WARNING")
-    for block in files:
-        module = block.file.removesuffix(".py").replace("/", ".")
-        program = f"import django; django.setup(); import {module}"
-        if module == "app":  # configures its own settings
-            python(project, "-c", f"import {module}")
-        else:
-            python(project, "-c", program, DJANGO_SETTINGS_MODULE="mysite.settings")
+    modules = [block.file.removesuffix(".py").replace("/", ".") for block in files]
+    if "app" in modules:  # configures its own settings
+        python(project, "-c", "import app")
+        modules.remove("app")
+    program = "".join(f"import {module}\n" for module in ["django\ndjango.setup()", *modules])
+    python(project, "-c", program, DJANGO_SETTINGS_MODULE="mysite.settings")
     if any(block.file == "mysite/tests.py" for block in files):
         python(project, "manage.py", "test", "mysite")
     if any(block.file == "mysite/test_with_pytest.py" for block in files):
