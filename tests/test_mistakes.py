@@ -43,7 +43,7 @@ from wsconsumer.asgi import WebsocketDispatcher, get_asgi_application
 from wsconsumer.handshake.lost_upgrade import throttle
 from wsconsumer.handshake.request import WebsocketRequest
 from wsconsumer.handshake.views import mark
-from wsconsumer.test import connect
+from wsconsumer.test import WebsocketClient, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -596,6 +596,220 @@ async def test_serving_begins_with_a_scope(event: str, monkeypatch: pytest.Monke
     kind = event.partition(".")[0]
     await application({**scope(path="/none/"), "type": kind, "method": "GET"}, receive, send)
     assert serving.is_serving()
+
+
+# Told by the test kit
+
+
+async def opened(opening: Any) -> None:
+    """Open a websocket, and close it."""
+    async with opening:
+        pass
+
+
+def client() -> Any:
+    """Return a client, untyped: type checkers find the mistakes too."""
+    return WebsocketClient()
+
+
+kit: Any = connect
+client_class: Any = WebsocketClient
+
+KIT: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "path": (
+        lambda: opened(kit("/ws/echo/")),
+        TypeError,
+        r"connect\(\) expects a consumer class or an ASGI application, got the path '/ws/echo/'\. "
+        r"Write connect\(YourConsumer\), or WebsocketClient\(\)\.connect\('/ws/echo/'\) for what",
+    ),
+    "instance": (
+        lambda: opened(kit(make()())),
+        TypeError,
+        r"connect\(\) expects .*, got an instance\. Write connect\(Chat\)",
+    ),
+    "view": (
+        lambda: opened(kit(make().as_view())),
+        TypeError,
+        r"got a view\. Write connect\(Chat\), or WebsocketClient\(\)\.connect\(path\) for its URL",
+    ),
+    "another-class": (
+        lambda: opened(kit(TemplateView)),
+        TypeError,
+        r"got the class TemplateView, which is no WebsocketConsumer\. Write "
+        r"connect\(TemplateView\.as_asgi\(\)\) if it has",
+    ),
+    "nothing-callable": (
+        lambda: opened(kit(None)),
+        TypeError,
+        r"got None\. Write connect\(YourConsumer\)",
+    ),
+    "kwargs-as-path": (
+        lambda: opened(kit(make(), {"room": "attic"})),
+        TypeError,
+        r"connect\(\) expects the path as a str, got \{'room': 'attic'\}\. What else it takes has",
+    ),
+    "relative-path": (
+        lambda: opened(kit(make(), "ws/echo/")),
+        ValueError,
+        r"connect\(\) expects a path that begins with a slash, .*, got 'ws/echo/'",
+    ),
+    "kwargs": (
+        lambda: opened(kit(make(), kwargs="attic")),
+        TypeError,
+        r"connect\(\) expects kwargs as a dict, such as .*, got 'attic'",
+    ),
+    "argument-misspelt": (
+        lambda: kit(make(), header={}),
+        TypeError,
+        r"connect\(\) has no argument header\. Did you mean headers\?",
+    ),
+    "argument-of-the-url": (
+        lambda: kit(make(), room="attic"),
+        TypeError,
+        r"connect\(\) has no argument room\. If it is of the URL, write connect\(\.\.\., "
+        r"kwargs=\{'room': \.\.\.\}\)",
+    ),
+    "client-class": (
+        lambda: opened(client().connect(make())),
+        TypeError,
+        r"WebsocketClient\.connect\(\) expects a path of the project, such as '/ws/echo/', got Chat"
+        r"\. For one consumer .* write wsconsumer\.test\.connect\(Chat\)",
+    ),
+    "no-client": (
+        lambda: client_class.connect("/ws/echo/"),
+        TypeError,
+        r"connect\(\) is a method of a client: write WebsocketClient\(\)\.connect\('/ws/echo/'\)",
+    ),
+    "no-argument": (lambda: kit(), TypeError, r"connect\(\) missing .* argument: 'application'"),
+    "client-url": (
+        lambda: opened(client().connect("ws://testserver/ws/echo/")),
+        ValueError,
+        r"WebsocketClient\.connect\(\) expects a path .*, without scheme and host, such as",
+    ),
+    "client-no-path": (
+        lambda: opened(client().connect(None)),
+        TypeError,
+        r"WebsocketClient\.connect\(\) expects the path as a str, got None",
+    ),
+    "client-user": (
+        lambda: client().connect("/ws/echo/", user=None),
+        TypeError,
+        r"WebsocketClient\.connect\(\) takes no user: log in first: `await client\.aforce_login\(",
+    ),
+    "client-kwargs": (
+        lambda: client().connect("/ws/echo/", kwargs={}),
+        TypeError,
+        r"takes no kwargs: the URL's come from its path: client\.connect\('/ws/room/attic/'\)",
+    ),
+    "client-argument": (
+        lambda: client().connect("/ws/echo/", room="attic"),
+        TypeError,
+        r"WebsocketClient\.connect\(\) has no argument room\. There are path, headers, subpro",
+    ),
+    "await": (
+        lambda: awaiting(kit(make())),
+        TypeError,
+        r"connect\(\) can't be awaited: write `async with connect\(Chat\) as ws:`",
+    ),
+    "await-client": (
+        lambda: awaiting(client().connect("/ws/echo/")),
+        TypeError,
+        r"connect\(\) can't be awaited: write `async with client\.connect\('/ws/echo/'\) as ws:`",
+    ),
+    "with": (
+        lambda: entering(kit(make())),
+        TypeError,
+        r"connect\(\) needs `async with`: write `async with connect\(Chat\) as ws:`",
+    ),
+    "no-with": (
+        lambda: kit(make()).send("hello"),
+        AttributeError,
+        r"What connect\(\) returns has no send yet: write `async with connect\(Chat\) as ws:`, and",
+    ),
+    "after-the-block": (
+        lambda: using_later("receive"),
+        RuntimeError,
+        r"This websocket has ended with its block\. Use it inside of `async with connect\(",
+    ),
+    "advance-after-the-block": (
+        lambda: using_later("advance", 1),
+        RuntimeError,
+        r"Use it inside of `async with connect\(",
+    ),
+    "no-await": (
+        lambda: forgetting("send", "hello"),
+        AssertionError,
+        r"ws\.send\(\) of this connect\(\) was not awaited: write `await ws\.send\(\.\.\.\)`",
+    ),
+}
+
+
+async def awaiting(opening: Any) -> None:
+    """Await what is for ``async with``."""
+    await opening
+
+
+def entering(opening: Any) -> None:
+    """Enter it as sync code does."""
+    with opening:
+        pass
+
+
+async def using_later(verb: str, *args: Any) -> None:
+    """Use a websocket after its block."""
+    async with connect(make()) as ws:
+        pass
+    assert ws.accepted
+    await getattr(ws, verb)(*args)
+
+
+async def forgetting(verb: str, *args: Any) -> None:
+    """Forget to await a verb."""
+    async with connect(make()) as ws:
+        getattr(ws, verb)(*args)
+
+
+@pytest.mark.parametrize(("mistake", "kind", "message"), KIT.values(), ids=KIT)
+async def test_a_misuse_of_the_kit(
+    mistake: Callable[[], Any], kind: type[Exception], message: str
+) -> None:
+    """It is told what to write, by the name of ``connect()``."""
+    with pytest.raises(kind, match=message):  # noqa: PT012  # sync or async
+        answer = mistake()
+        if inspect.isawaitable(answer):
+            await answer
+
+
+async def test_a_websocket_that_is_never_opened() -> None:
+    """A connect() that nobody enters tests nothing, which Python warns of."""
+    with pytest.warns(
+        RuntimeWarning, match=r"no websocket was opened: write `async with connect\("
+    ):
+        kit(make())
+
+
+async def test_a_verb_that_is_not_awaited() -> None:
+    """Where that makes the test fail, the failure has it as a note, or names it as the reason."""
+    with pytest.raises(AssertionError, match="this is no text") as caught:  # noqa: PT012
+        async with connect(make()) as ws:
+            answer: Any = ws.receive()
+            assert isinstance(answer, str), "this is no text"
+    assert caught.value.__notes__ == [
+        "ws.receive() of this connect() was not awaited: write `await ws.receive(...)`."
+    ]
+    with pytest.raises(AssertionError) as caught:  # noqa: PT012
+        async with connect(make()) as ws:
+            unsent: Any = ws.send("hello")
+            await ws.receive(timeout=0)
+    assert f"\nws.{unsent.__name__}() of this connect() was not awaited" in str(caught.value)
+
+
+async def test_a_verb_that_is_awaited_later() -> None:
+    """It is no mistake to call one verb, and to await another first."""
+    async with connect(doing(lambda chat: chat.send("answer"))) as ws:
+        receiving = ws.receive()
+        await ws.send("question")
+        assert await receiving == "answer"
 
 
 # Told where a websocket came as a page

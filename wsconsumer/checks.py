@@ -275,7 +275,7 @@ def check_groups(**_: Any) -> list[CheckMessage]:
     if not _settings_are_good():
         return []
     try:
-        backend = make_backend()
+        backend = make_backend(conf.get("GROUPS"))
     except ImproperlyConfigured as error:
         return [Error(str(error), id="wsconsumer.E006")]
     return [Warning(text, id="wsconsumer.W009") for text in backend.warnings()]

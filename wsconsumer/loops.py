@@ -45,6 +45,10 @@ class PerLoop(Generic[T]):
         """Return and forget it."""
         return self._made.pop(asyncio.get_running_loop(), None)
 
+    def put(self, made: T) -> None:
+        """Let this be the running loop's object."""
+        self._made[asyncio.get_running_loop()] = made
+
 
 _endings: list[Callable[[], Coroutine[Any, Any, None]]] = []
 

@@ -355,7 +355,8 @@ async def test_a_wrong_setting_is_no_fault_of_the_client() -> None:
 async def test_there_is_no_handshake_in_as_asgi() -> None:
     """as_asgi() leaves the subprotocols as they are, and so a name is only one of them."""
     with using_tokens:
-        async with connect(Tells, subprotocols=["bearer", TOKEN], allow_unread=True) as ws:
+        offered = ["bearer", TOKEN]
+        async with connect(Tells.as_asgi(), subprotocols=offered, allow_unread=True) as ws:
             assert (await ws.receive_json())["authorization"] is None
             assert ws.subprotocol is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -71,11 +72,18 @@ async def test_session_and_scheme() -> None:
             assert await ws.receive() == f"1 {secure}"
 
 
-async def test_a_view_is_no_application() -> None:
-    """What urls.py wants is refused with what is wanted here."""
-    with pytest.raises(TypeError, match="expects a consumer class or an ASGI application"):
-        async with connect(Chat.as_view()):  # type: ignore[arg-type]  # the mistake
-            pass
+async def test_an_application_that_is_no_class() -> None:
+    """It finds in its scope what Channels' routing and authentication would have put there."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        told = f"{scope['url_route']['kwargs']} {scope['user']} {'session' in scope}"
+        await send({"type": "websocket.send", "text": told})
+        await receive()
+
+    async with connect(application, kwargs={"room": "attic"}, user="ada") as ws:
+        assert await ws.receive() == "{'room': 'attic'} ada False"
 
 
 async def test_a_client_closes_with_what_a_client_may_send() -> None:

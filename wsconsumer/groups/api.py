@@ -64,7 +64,7 @@ def broadcast(
         on_commit = is_kept and (using is not None or _is_in_transaction(DEFAULT_DB_ALIAS))
     if on_commit:
         _warn_of_another_transaction(group, using or DEFAULT_DB_ALIAS)
-        transaction.on_commit(partial(_publish_after_commit, publication), using)
+        transaction.on_commit(partial(publish_after_commit, publication), using)
     elif using is not None:
         raise TypeError(f"broadcast() has using={quote(using)} without on_commit=True. Write both.")
     else:
@@ -135,7 +135,8 @@ def _publish(publication: Publication) -> None:
     publication.publish_sync(sync_backend())
 
 
-def _publish_after_commit(publication: Publication) -> None:
+def publish_after_commit(publication: Publication) -> None:
+    """Publish what has waited for a commit; it is too late for an error."""
     try:
         _publish(publication)
     except BackendError as error:

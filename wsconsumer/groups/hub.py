@@ -20,7 +20,7 @@ from .declared import kept
 from .envelope import Broadcast, log_malformed
 from .keeping import KeepingBackend
 from .kept import KeptGroup, Readings
-from .loading import add_started, discard_started, make_backend
+from .loading import add_started, current_groups, discard_started, make_backend
 from .local import LocalGroup
 from .member import hearing_member
 from .names import check_group
@@ -188,7 +188,7 @@ class Hub:
         await self._subscriptions.aclose()
 
 
-_hubs = PerLoop(lambda: Hub(make_backend()))
+_hubs = PerLoop(lambda: Hub(make_backend(current_groups())))
 
 
 def hub() -> Hub:
@@ -208,3 +208,11 @@ async def close_hub() -> None:
     found = _hubs.pop()
     if found is not None:
         await found.aclose()
+
+
+def exchange_hub(other: Hub | None) -> Hub | None:
+    """Give the running event loop another hub, ``None`` for a new one, and return the old one."""
+    found = _hubs.pop()
+    if other is not None:
+        _hubs.put(other)
+    return found

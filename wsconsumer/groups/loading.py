@@ -28,12 +28,24 @@ MEMORY = "wsconsumer.groups.memory.MemoryBackend"
 """The backend if the settings name none."""
 
 
-def make_backend() -> Backend:
-    """Return a new backend as the settings say, or raise ``ImproperlyConfigured``."""
-    return _make(conf.get("GROUPS"))
+_instead: Mapping[str, Any] | None = None
+"""What the test kit has put in the place of ``WSCONSUMER["GROUPS"]``."""
 
 
-def _make(groups: Mapping[str, Any]) -> Backend:
+def use_instead(groups: Mapping[str, Any] | None) -> None:
+    """Let groups be carried as this says, whatever the settings are; ``None`` ends it."""
+    global _instead  # of the process, as the settings are
+    _instead = groups
+
+
+def current_groups() -> Mapping[str, Any]:
+    """Return what says how groups are carried now."""
+    groups: Mapping[str, Any] = conf.get("GROUPS") if _instead is None else _instead
+    return groups
+
+
+def make_backend(groups: Mapping[str, Any]) -> Backend:
+    """Return a new backend as ``WSCONSUMER["GROUPS"]`` says, or raise ``ImproperlyConfigured``."""
     name = groups.get("BACKEND", MEMORY)
     try:
         backend: Any = import_string(name)
@@ -66,7 +78,7 @@ os.register_at_fork(after_in_child=_started.clear)
 def add_started(backend: Backend) -> None:
     """Note that a backend carries for the running event loop, as the settings say now."""
     with _lock:
-        _started[backend] = (conf.get("GROUPS"), asyncio.get_running_loop())
+        _started[backend] = (current_groups(), asyncio.get_running_loop())
 
 
 def discard_started(backend: Backend) -> None:
@@ -77,7 +89,7 @@ def discard_started(backend: Backend) -> None:
 
 def sync_backend() -> Backend:
     """Return the backend for ``publish_sync()``: a started one, else the one that never is."""
-    groups = conf.get("GROUPS")
+    groups = current_groups()
     with _lock:
         for backend, (made_of, loop) in tuple(_started.items()):
             if loop.is_closed():  # a loop that ended without close_hub()
@@ -85,5 +97,5 @@ def sync_backend() -> Backend:
             elif made_of == groups:
                 return backend
         if not _idle or _idle[0][0] != groups:
-            _idle[:] = [(groups, _make(groups))]
+            _idle[:] = [(groups, make_backend(groups))]
         return _idle[0][1]

@@ -71,7 +71,8 @@ def refuse_dispatch(cls: type, ours: type) -> None:
     for base in before_dispatch(cls, ours):
         raise TypeError(
             f"{cls.__name__}.as_asgi() has no handshake, so dispatch() of {base.__name__} would "
-            f"never run. Map {cls.__name__}.as_view() in urls.py, which calls it."
+            f"never run. Map {cls.__name__}.as_view() in urls.py, which calls it, as does "
+            f"wsconsumer.test.connect({cls.__name__}) in a test."
         )
 
 

@@ -157,7 +157,7 @@ class Handshake(BaseHandler):
         """Adapt as Django does; on the way, render no pages for bad requests."""
         # Only for the links of the chain does load_middleware() say whether they are async.
         if method_is_async is not None:
-            method = _without_pages(method, method_is_async)
+            method = without_pages(method, method_is_async)
         return super().adapt_method_mode(is_async, method, method_is_async, *more, **kw)
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
@@ -191,7 +191,7 @@ class Handshake(BaseHandler):
         return URLResolver(RegexPattern(r"^/"), self._urlconf)
 
 
-def _without_pages(link: Any, is_async: bool) -> Any:
+def without_pages(link: Any, is_async: bool) -> Any:
     """
     Return a link of the middleware chain, which answers bad requests before Django does.
 

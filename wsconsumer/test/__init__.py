@@ -8,13 +8,16 @@ the package itself.
 from .broadcasts import Broadcast, captured_broadcasts
 from .client import WebsocketClient
 from .clock import advance
+from .commits import run_on_commit
+from .connecting import connect
 from .contract import BackendContract
+from .engine import real_engine
 from .keeping import KeepingContract
 from .live import LiveWebsocketTestCase
 from .logs import logs_in_place
 from .server import Denial, IllegalEvent
 from .testcases import WebsocketTestMixin
-from .websocket import Websocket, connect
+from .websocket import Websocket
 
 __all__ = [
     "BackendContract",
@@ -30,4 +33,6 @@ __all__ = [
     "captured_broadcasts",
     "connect",
     "logs_in_place",
+    "real_engine",
+    "run_on_commit",
 ]

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..groups.listeners import listening
+from .engine import in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +21,15 @@ class Broadcast(NamedTuple):
 
 @contextmanager
 def captured_broadcasts() -> Iterator[list[Broadcast]]:
-    """Record the broadcasts that are made in this process while the block runs, in order."""
+    """
+    Record the broadcasts that are made in this process while the block runs, in order.
+
+    They stay in this process, as with ``connect()``, unless ``real_engine`` is around the block.
+    """
     broadcasts: list[Broadcast] = []
 
     def record(group: str, data: Any) -> None:
         broadcasts.append(Broadcast(group, data))
 
-    with listening(record):
+    with in_memory(), listening(record):
         yield broadcasts

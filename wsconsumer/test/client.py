@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any
 from django.http.request import HttpHeaders
 from django.test import AsyncClient
 
-from ..handshake.dispatcher import WebsocketDispatcher
+from .connecting import connect
 from .database import shared_database
-from .websocket import connect
+from .dispatching import ProjectDispatcher
+from .engine import in_memory
+from .misuse import check_project_path, opens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from .websocket import Websocket
+
+
+@asynccontextmanager
+async def _as_in_connect() -> AsyncIterator[None]:
+    with in_memory():
+        async with shared_database():
+            yield
 
 
 class WebsocketClient(AsyncClient):
@@ -26,30 +35,31 @@ class WebsocketClient(AsyncClient):
     ``aforce_login()``, ``login()``, ``alogin()``, ``logout()`` and ``alogout()`` count for both.
     """
 
-    # With the test's own database connections, as in connect(): the ``db`` fixture of pytest-django
-    # opens its transaction in the main thread, and Django's client asks the database in another.
+    # As in connect(), what a page broadcasts stays here, and the database connections are those of
+    # the test: pytest-django's ``db`` opens its transaction in the main thread, and Django's client
+    # asks the database in another.
 
     async def request(self, **request: Any) -> Any:
         """Request a page, with the database of the test."""
-        async with shared_database():
+        async with _as_in_connect():
             return await super().request(**request)
 
     async def aforce_login(self, user: Any, backend: str | None = None) -> None:
         """Log a user in, with the database of the test."""
-        async with shared_database():
+        async with _as_in_connect():
             await super().aforce_login(user, backend)
 
     async def alogin(self, **credentials: Any) -> bool:
         """Log in with credentials, with the database of the test."""
-        async with shared_database():
+        async with _as_in_connect():
             return await super().alogin(**credentials)
 
     async def alogout(self) -> None:
         """Log out, with the database of the test."""
-        async with shared_database():
+        async with _as_in_connect():
             await super().alogout()
 
-    @asynccontextmanager
+    @opens
     async def connect(
         self,
         path: str,
@@ -69,6 +79,7 @@ class WebsocketClient(AsyncClient):
         ``origin`` is by default that of the project's pages; ``None`` is a client that is no
         browser. The other arguments are those of ``wsconsumer.test.connect``.
         """
+        check_project_path(path)
         lines = self._default_headers()
         lines.update({name.lower(): value for name, value in (headers or {}).items()})
         if origin is not None:
@@ -77,9 +88,8 @@ class WebsocketClient(AsyncClient):
         if self.cookies:
             cookies = (f"{morsel.key}={morsel.coded_value}" for morsel in self.cookies.values())
             lines.setdefault("cookie", "; ".join(cookies))
-        application = WebsocketDispatcher()
         async with connect(
-            application,
+            ProjectDispatcher(),
             path,
             headers=lines,
             subprotocols=subprotocols,

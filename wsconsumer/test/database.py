@@ -35,19 +35,23 @@ at a test's end for sync code that nobody awaits any more.
 
 
 @asynccontextmanager
-async def shared_database() -> AsyncIterator[None]:
-    """Run thread-sensitive code inside this block with the database connections of this thread."""
+async def shared_database() -> AsyncIterator[dict[str, BaseDatabaseWrapper]]:
+    """
+    Run thread-sensitive code inside this block with the database connections of this thread.
+
+    What it yields are those, by alias; they are used in that code only.
+    """
     if is_decided():
         held = await sync_to_async(hold_connections)()
         try:
-            yield
+            yield held
         finally:
             await sync_to_async(let_go)(held)
         return
     assistant = Assistant.take()
     try:
         with assistant.at_work():
-            yield
+            yield assistant.shared
     finally:
         try:
             await asyncio.wait([asyncio.wrap_future(assistant.mark())], timeout=PATIENCE)
@@ -85,7 +89,7 @@ class Assistant:
     def __init__(self) -> None:
         self.executor = ThreadPoolExecutor(1, "wsconsumer-test")
         self._users = 0
-        self._shared: dict[str, BaseDatabaseWrapper] = {}
+        self.shared: dict[str, BaseDatabaseWrapper] = {}
 
     @classmethod
     def take(cls) -> Assistant:
@@ -120,15 +124,15 @@ class Assistant:
             return
         del self._of_thread.assistant
         self.executor.shutdown(wait=False)
-        for connection in self._shared.values():
+        for connection in self.shared.values():
             connection.dec_thread_sharing()
-        let_go(self._shared)
+        let_go(self.shared)
 
     def _share(self) -> None:
-        self._shared = _outside_of_the_loop(hold_connections)
-        for connection in self._shared.values():
+        self.shared = _outside_of_the_loop(hold_connections)
+        for connection in self.shared.values():
             connection.inc_thread_sharing()
-        self.executor.submit(_use, self._shared)
+        self.executor.submit(_use, self.shared)
 
 
 def hold_connections() -> dict[str, BaseDatabaseWrapper]:

@@ -29,6 +29,7 @@ from ..handshake.running import RunningWebsockets
 from ..log_thread import log_thread
 from ..threads import close_threads
 from .database import PATIENCE, Assistant
+from .engine import with_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -75,7 +76,7 @@ class LiveWebsocketTestCase(TransactionTestCase):
 @contextmanager
 def serve(host: str = "localhost", port: int = 0) -> Iterator[LiveServer]:
     """Serve the project, as the settings are now, with this host among ``ALLOWED_HOSTS``."""
-    with modify_settings(ALLOWED_HOSTS={"append": host}):
+    with with_members(), modify_settings(ALLOWED_HOSTS={"append": host}):
         server = LiveServer(host, port)
         try:
             yield server

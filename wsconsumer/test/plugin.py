@@ -28,8 +28,9 @@ def websocket_client() -> Iterator[WebsocketClient]:
     """A fresh ``wsconsumer.test.WebsocketClient``; what the test awaits shares its database."""
     from . import WebsocketClient
     from .database import shared_database_for_fixture
+    from .engine import in_memory
 
-    with shared_database_for_fixture():
+    with in_memory(), shared_database_for_fixture():
         yield WebsocketClient()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.utils.functional import cached_property
 
 from .client import WebsocketClient
+from .engine import in_memory
 
 
 class WebsocketTestMixin:
@@ -17,9 +20,17 @@ class WebsocketTestMixin:
             async def test_echo(self):
                 async with self.websocket_client.connect("/ws/echo/") as websocket:
                     ...
+
+    What the tests broadcast stays in this process, unless ``real_engine`` decorates the class.
     """
 
     websocket_client_class: type[WebsocketClient] = WebsocketClient
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        case: Any = cls  # what this is mixed into
+        case.enterClassContext(in_memory())  # first, since setUpTestData() may broadcast
+        super().setUpClass()  # type: ignore[misc]  # the same
 
     @cached_property
     def websocket_client(self) -> WebsocketClient:

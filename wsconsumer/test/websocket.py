@@ -1,7 +1,4 @@
-"""
-One websocket in a test: ``connect()`` runs an application behind a strict server and hands out the
-client's end of it. Read ``Websocket`` first.
-"""
+"""``Websocket``: the client's end of one whose application runs beside the test."""
 
 from __future__ import annotations
 
@@ -9,43 +6,41 @@ import asyncio
 import json
 import sys
 import traceback
-from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from django.apps import apps
 from django.core.signals import got_request_exception
 
 from ..escaping import quote
-from ..handshake.views import websocket_application
-from ..log_thread import log_thread
 from ..messages.types import Message
 from ..protocol import CloseCode, check_close
 from .clock import advance, turns
-from .database import PATIENCE, shared_database
+from .commits import describe_waiting
+from .database import PATIENCE
 from .dialects import DIALECTS
-from .messages import Asking, Reader, reader_for
-from .scopes import make_scope
+from .messages import Asking, Reader
+from .misuse import Calls, notes_calls
 from .server import StrictServer
 from .tasks import note_tasks, started
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
+    from django.db.backends.base.base import BaseDatabaseWrapper
     from django.http import SimpleCookie
     from django.utils.datastructures import CaseInsensitiveMapping
 
-    from ..consumer import WebsocketConsumer
     from ..protocol import Application, Scope
     from .server import Denial
 
 _PACKAGE: Final = str(Path(__file__).parents[1])
 
 
+@notes_calls
 class Websocket(Asking):
     """
-    The client's end of a websocket whose application runs beside the test.
+    The client's end of a websocket whose application runs beside the test, in ``connect()``.
 
     Exceptions in the application, including its hooks, are raised here by the next call, and at the
     latest when the block ends.
@@ -60,7 +55,9 @@ class Websocket(Asking):
         allow_unread: bool,
         raise_exceptions: bool,
         reader: Reader,
+        databases: Iterable[BaseDatabaseWrapper],
     ) -> None:
+        self.calls = Calls()
         self._changed = asyncio.Event()
         self._server = StrictServer(
             DIALECTS[server], list(scope["subprotocols"]), self._changed.set
@@ -74,6 +71,9 @@ class Websocket(Asking):
         self._told = 0
         self._reader = reader
         self._refs = count(1)
+        self._databases = databases
+        self._served_by: Any = None
+        self._is_over = False
 
     # Facts
 
@@ -203,7 +203,7 @@ class Websocket(Asking):
 
     async def advance(self, seconds: float) -> None:
         """Move the event loop's clock: see ``wsconsumer.test.advance``."""
-        self._check_loop()
+        self._check_use()
         await advance(seconds)
         self._raise_what_failed()
 
@@ -228,16 +228,35 @@ class Websocket(Asking):
         self._task.add_done_callback(lambda _: self._changed.set())
         await self._until(lambda: self._server.accepted is not None, "a decision", PATIENCE)
 
-    async def stop(self, *, quietly: bool) -> None:
-        """Leave, wait for the application to end, and unless ``quietly`` raise what went wrong."""
+    def served_by(self, application: object) -> None:
+        """The handshake has led to this application, which may be a consumer."""
+        self._served_by = application
+
+    async def stop(self, error: BaseException | None = None) -> None:
+        """
+        Leave, wait for the application to end, and raise what went wrong.
+
+        After an ``error`` of the test only that counts; a forgotten ``await`` may explain it.
+        """
         try:
-            await self._leave_and_wait(quietly=quietly)
+            await self._leave_and_wait(quietly=error is not None)
         finally:
             got_request_exception.disconnect(self._on_exception)
             await self._cancel_what_is_left()
-        if not quietly:
-            self._raise_what_failed()
-            self._raise_what_is_unread()
+            forgotten = self.calls.forgotten()
+            self.calls.close()
+        if error is not None:
+            for text in forgotten:
+                error.add_note(text)
+            return
+        self._raise_what_failed()
+        if forgotten:
+            raise AssertionError(" ".join(forgotten))
+        self._raise_what_is_unread()
+
+    def end(self) -> None:
+        """The block is over."""
+        self._is_over = True
 
     async def _leave_and_wait(self, *, quietly: bool) -> None:
         await turns()  # so that an answer that is on its way is seen
@@ -279,7 +298,7 @@ class Websocket(Asking):
 
     async def _until(self, condition: Callable[[], bool], what: str, patience: float) -> None:
         """Wait, without ever touching the application, until something is so."""
-        self._check_loop()
+        self._check_use()
         try:
             async with asyncio.timeout(patience):
                 while not condition():
@@ -290,12 +309,22 @@ class Websocket(Asking):
                     await self._changed.wait()
         except TimeoutError:
             raise AssertionError(
-                f"Expected {what} within {patience} seconds. {self._story()}\n{self._where()}"
+                f"Expected {what} within {patience} seconds. {self._story()}\n"
+                + "\n".join([*self._reasons(), self._where()])
             ) from None
         self._raise_what_failed()
 
-    def _check_loop(self) -> None:
-        """Raise ``RuntimeError`` in another event loop, where asyncio would say little or hang."""
+    def _check_use(self) -> None:
+        """
+        Raise ``RuntimeError`` after the end, where nothing can happen any more.
+
+        And in another event loop, where asyncio would say little or hang.
+        """
+        if self._is_over:
+            raise RuntimeError(
+                "This websocket has ended with its block. Use it inside of "
+                "`async with connect(...) as ws:`; only its facts can be read afterwards."
+            )
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError(
                 "This websocket belongs to the event loop that it was opened in, and another one "
@@ -306,7 +335,7 @@ class Websocket(Asking):
 
     def _raise_what_failed(self) -> None:
         """Raise, once each, what the application raised or sent illegally."""
-        self._check_loop()
+        self._check_use()
         failures = [*self._server.illegal, *(self._exceptions if self._raise_exceptions else ())]
         if self._task.done() and not self._task.cancelled():
             error = self._task.exception()
@@ -334,6 +363,15 @@ class Websocket(Asking):
     def _story(self) -> str:
         return "So far:\n" + "\n".join(f"  {line}" for line in self._server.log or ["nothing"])
 
+    def _reasons(self) -> Iterator[str]:
+        """Say what may be why nothing came."""
+        yield from self.calls.forgotten()
+        groups = getattr(self._served_by, "groups", None)
+        if groups is not None:
+            names = ", ".join(map(repr, sorted(groups)))
+            yield f"The client is in the groups {names}." if names else "The client is in no group."
+        yield from describe_waiting(self._databases)
+
     def _where(self) -> str:
         """Say in which lines the application's own coroutines wait, outermost first."""
         lines = []
@@ -345,76 +383,3 @@ class Websocket(Asking):
         if self._server.is_waited_for:
             return "The application waits for the next event."
         return "The application waits here:\n" + "".join(lines)
-
-
-@asynccontextmanager
-async def connect(
-    application: type[WebsocketConsumer] | Application,
-    path: str = "/",
-    *,
-    kwargs: Mapping[str, Any] | None = None,
-    user: Any = None,
-    session: Any = None,
-    headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
-    subprotocols: Iterable[str] = (),
-    secure: bool = False,
-    server: str = "asgi",
-    allow_unread: bool = False,
-    raise_exceptions: bool = True,
-    codec: str | None = None,
-) -> AsyncIterator[Websocket]:
-    """
-    Open a websocket to a consumer, or to any ASGI application, and close it when the block ends.
-
-    ``path`` may have a query string. ``kwargs`` are what a URL pattern would have found, ``user``
-    is ``consumer.user`` (a consumer's is anonymous by default), ``session`` is
-    ``consumer.request.session``, ``secure`` is wss. ``server`` is the dialect: asgi, daphne,
-    uvicorn, hypercorn or granian. With ``raise_exceptions=False`` exceptions in hooks are left to
-    the consumer, as in production. ``codec`` is how messages are encoded: by default as the
-    consumer does it.
-    """
-    served: Any = application
-    if websocket_application(application) is not None:
-        raise TypeError(
-            "connect() expects a consumer class or an ASGI application, got a view. Pass the class "
-            "itself, or use WebsocketClient for its URL."
-        )
-    if isinstance(application, type):
-        served = served.as_asgi()
-        user = _anonymous() if user is None else user
-    if server not in DIALECTS:
-        raise ValueError(f"server must be one of {', '.join(DIALECTS)}, got {server!r}.")
-    scope = make_scope(path, headers, subprotocols, server, secure=secure)
-    if kwargs is not None:
-        scope["url_route"] = {"args": (), "kwargs": dict(kwargs)}
-    for name, value in (("user", user), ("session", session)):
-        if value is not None:
-            scope[name] = value
-    websocket = Websocket(
-        served,
-        scope,
-        server=server,
-        allow_unread=allow_unread,
-        raise_exceptions=raise_exceptions,
-        reader=reader_for(application, codec),
-    )
-    scope["wsconsumer.test"] = websocket
-    async with shared_database():
-        # What a hook logs or raises is there when the test looks for it.
-        with log_thread().in_place():
-            try:
-                await websocket.start()
-                yield websocket
-            except BaseException:
-                await websocket.stop(quietly=True)
-                raise
-            await websocket.stop(quietly=False)
-
-
-def _anonymous() -> Any:
-    """Return an anonymous user, if the project has users."""
-    if not apps.is_installed("django.contrib.auth"):
-        return None
-    from django.contrib.auth.models import AnonymousUser
-
-    return AnonymousUser()

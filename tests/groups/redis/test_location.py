@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.test import override_settings
 
 from wsconsumer.groups.loading import make_backend
 from wsconsumer.groups.redis.backend import RedisBackend
@@ -126,7 +125,5 @@ def test_a_database_keeps_sites_apart(
         "LOCATION": location,
         "OPTIONS": options,
     }
-    with override_settings(WSCONSUMER={"GROUPS": groups}):
-        assert make_backend().prefix == prefix
-    with override_settings(WSCONSUMER={"GROUPS": groups | {"PREFIX": "site"}}):
-        assert make_backend().prefix == "site"
+    assert make_backend(groups).prefix == prefix
+    assert make_backend(groups | {"PREFIX": "site"}).prefix == "site"
