@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -260,6 +261,27 @@ def test_pages_leave_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     with live.serve() as server:
         assert get(f"{server.url}/persistent/") == (200, b"")
     assert [connection.connection for connection in used] == [None]
+
+
+def use_sqlite() -> Any:
+    """Use a connection of this thread to the database in a file, and return it."""
+    with connections["sqlite"].cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return connections["sqlite"]
+
+
+@pytest.mark.usefixtures("transactional_db", "sqlite")
+def test_other_threads_leave_no_connection() -> None:
+    """Connections of any thread are closed when a test ends, but for the test's own."""
+    with live.serve() as server, ThreadPoolExecutor(1) as executor:
+        own, other = use_sqlite(), executor.submit(use_sqlite).result()
+        server.end_connections()
+        assert other.connection is None
+        assert own.connection is not None
+        assert executor.submit(use_sqlite).result() is other
+    assert other.connection is None
+    assert own.connection is not None
+    own.close()
 
 
 def test_without_daphne(monkeypatch: pytest.MonkeyPatch) -> None:

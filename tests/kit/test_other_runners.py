@@ -141,14 +141,22 @@ async def test_a_websocket_of_another_loop(for_the_module):
 """
 
 
+LINKS = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 PERSISTENT_TESTS = f"""{INNER}
-import logging
+import logging, time
 from functools import wraps
+from asgiref.sync import sync_to_async
 from django.db import connection
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import path
 from wsconsumer import WebsocketConsumer
+from wsconsumer.test import real_engine
+
+LINKS = {LINKS!r}
 
 class Counting(logging.Handler):
     def emit(self, record):
@@ -164,16 +172,22 @@ def counting(view):
 class MemberConsumer(WebsocketConsumer):
     async def connect(self):
         await self.join("room")
+        await in_any_thread()
         await self.broadcast("room", str(await Group.objects.acount()))
 
     async def receive(self, data):
         raise RuntimeError("for the log")
+
+async def in_any_thread():
+    await asyncio.to_thread(Group.objects.count)
+    await sync_to_async(Group.objects.count, thread_sensitive=False)()
 
 @counting
 def page(request):
     return HttpResponse("a page")
 
 async def async_page(request):
+    await in_any_thread()
     return HttpResponse(str(await Group.objects.acount()))
 
 urlpatterns = [
@@ -184,7 +198,27 @@ urlpatterns = [
 
 @override_settings(ROOT_URLCONF=__name__)
 class LiveTests(LiveWebsocketTestCase):
+    def count_links(self):
+        with connection.cursor() as cursor:
+            cursor.execute(LINKS)
+            return cursor.fetchone()[0]
+
+    def expect_no_links(self):
+        deadline = time.monotonic() + 20
+        while self.count_links() and time.monotonic() < deadline:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(0.02)")  # it is PostgreSQL that has to end them
+        assert self.count_links() == 0
+
     async def test_live(self):
+        await sync_to_async(self.expect_no_links)()
+        await self.converse()
+        assert await sync_to_async(self.count_links)()
+
+    async def test_live_again(self):
+        await self.test_live()
+
+    async def converse(self):
         logger, handler = logging.getLogger("wsconsumer.consumer"), Counting()
         logger.addHandler(handler)
         self.addCleanup(logger.removeHandler, handler)
@@ -196,6 +230,11 @@ class LiveTests(LiveWebsocketTestCase):
             response = await asyncio.to_thread(urlopen, self.live_server_url + f"/{{name}}/")
             with response:
                 assert response.read() == text
+
+@real_engine()
+class EngineTests(LiveTests):
+    test_live = LiveTests.converse
+    test_live_again = None
 """
 
 WITHOUT_DATABASE_TESTS = """
@@ -344,5 +383,5 @@ def test_persistent_connections(inner: Inner, postgres: Postgres, runner: str) -
     output = (
         inner.django(PERSISTENT_TESTS) if runner == "django" else inner.pytest(PERSISTENT_TESTS)
     )
-    assert "Ran 1 test" in output or "1 passed" in output
+    assert "Ran 3 tests" in output or "3 passed" in output
     assert not postgres.query("SELECT datname FROM pg_database WHERE datname = 'test_postgres'")

@@ -30,6 +30,7 @@ from ..log_thread import log_thread
 from ..threads import close_threads
 from .database import PATIENCE, Assistant
 from .engine import with_members
+from .links import DatabaseLinks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -89,6 +90,7 @@ class LiveServer:
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
+        self._links = DatabaseLinks()
         self._application = Running(self._serve)
         self._project = get_live_application()
         self._port = daphne().listen(host, port, self._application)
@@ -120,12 +122,14 @@ class LiveServer:
         log_thread().close_connections()
         if self._assistant is not None:
             wait([self._assistant.mark()], timeout=PATIENCE)
+        self._links.let_go()
 
     def stop(self) -> None:
         """Stop listening, and leave nothing behind."""
         self._port.stop_listening()
         self.end_connections()
         _in_reactor(_deferred, close_hub)
+        self._links.stop()
         if self._assistant is not None:
             self._assistant.give_back()
 
