@@ -214,6 +214,7 @@ async def test_a_token_in_the_subprotocols() -> None:
             assert await ws.receive() == "Bearer abc"
 
 
+@pytest.mark.timeout(60)
 def test_bare_settings() -> None:
     """A consumer can be tested where there are no URL patterns, no database and no users."""
     program = """

@@ -304,6 +304,21 @@ def test_a_live_server() -> None:
     assert ended == ["real"]
 
 
+@pytest.fixture
+def _real_engine() -> Iterator[None]:
+    with real_engine():
+        yield
+
+
+@pytest.mark.usefixtures("_real_engine")
+def test_a_live_server_of_a_fixture(live_websocket_server: LiveServer) -> None:
+    """A fixture that comes before the server's gives it the engine."""
+    with connect_for_real(live_websocket_server.websocket_url_for("/ws/news/")) as ws:
+        broadcast("news", "hello")
+        assert ws.recv() == "hello"
+    assert published == ["news"]
+
+
 async def test_a_live_server_and_connect(live_websocket_server: LiveServer) -> None:
     """Members of both hear each other, and the server is there too late for the engine."""
     with pytest.raises(RuntimeError, match="a live server, use the memory backend already"):
@@ -312,7 +327,7 @@ async def test_a_live_server_and_connect(live_websocket_server: LiveServer) -> N
         url = live_websocket_server.websocket_url_for("/ws/news/")
         with await asyncio.to_thread(connect_for_real, url) as browser:
             await asyncio.to_thread(browser.send, "from the browser")
-            assert await ws.receive() == "from the browser"
+            assert await ws.receive(timeout=8) == "from the browser"
             await ws.send("from the test")
             said = [await asyncio.to_thread(browser.recv) for _ in range(2)]
             assert said == ["from the browser", "from the test"]

@@ -28,6 +28,31 @@ from wsconsumer.test import LiveWebsocketTestCase, WebsocketClient, WebsocketTes
 """
 
 DATABASE_TESTS = f'''{INNER}
+from django.contrib.auth.mixins import PermissionRequiredMixin
+from django.contrib.auth.models import Permission, User
+from wsconsumer import WebsocketConsumer, abroadcast
+from wsconsumer.test import run_on_commit
+
+class EditorsConsumer(PermissionRequiredMixin, WebsocketConsumer):
+    permission_required = "auth.change_group"
+
+    async def connect(self):
+        await self.join("news")
+
+@pytest.fixture
+def editor(db):
+    editor = User.objects.create_user("ada")
+    editor.user_permissions.add(Permission.objects.get(codename="change_group"))
+    return editor
+
+async def test_a_permission_and_a_commit(editor):
+    """Both are of the test's own transaction."""
+    async with connect(EditorsConsumer, user=editor) as websocket:
+        await abroadcast("news", "hello", on_commit=True)
+        await websocket.expect_nothing()
+        await run_on_commit()
+        assert await websocket.receive() == "hello"
+
 @pytest.fixture
 def group():
     Group.objects.create(name="fixture")
@@ -324,7 +349,7 @@ def inner_with_database(request: pytest.FixtureRequest, inner: Inner, tmp_path: 
 def test_pytest_django(inner_with_database: Inner) -> None:
     """``db``, ``transactional_db`` and the live server, on each kind of database."""
     output = inner_with_database.pytest(DATABASE_TESTS, asyncio_mode="auto")
-    assert "6 passed" in output
+    assert "7 passed" in output
 
 
 def test_django_runner(inner_with_database: Inner) -> None:
