@@ -294,7 +294,7 @@ def check_declared_groups(**_: Any) -> list[CheckMessage]:
     ]
     kept = [group for group in declared_groups() if group.is_kept]
     if kept and not check_groups():
-        backend = make_backend()
+        backend = make_backend(conf.get("GROUPS"))
         if not isinstance(backend, KeepingBackend):
             problems.append(
                 Error(

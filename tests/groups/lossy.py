@@ -21,16 +21,28 @@ class LossyBackend(KeepingBackend):
     made: ClassVar[LossyBackend]
     needs_subscriptions: ClassVar[bool] = False
 
+    # The engine's, whichever backend asks it.
+    histories: ClassVar[Histories]
+    failures: ClassVar[list[Exception]]
+    reads: ClassVar[list[Mapping[str, int | None]]]
+    answers: ClassVar[asyncio.Event]
+    asked: ClassVar[asyncio.Event]
+
+    losing = 0
+
+    @classmethod
+    def begin(cls) -> None:
+        """Begin with an empty engine that answers."""
+        cls.histories = Histories()
+        cls.failures = []
+        cls.reads = []
+        cls.answers = asyncio.Event()
+        cls.answers.set()
+        cls.asked = asyncio.Event()
+
     def __init__(self, location: Any, prefix: str, options: Mapping[str, Any]) -> None:
         super().__init__(location, prefix, options)
         type(self).made = self
-        self.histories = Histories()
-        self.losing = 0
-        self.failures: list[Exception] = []
-        self.reads: list[Mapping[str, int | None]] = []
-        self.answers = asyncio.Event()
-        self.answers.set()
-        self.asked = asyncio.Event()
 
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver

@@ -19,7 +19,7 @@ from wsconsumer.groups import declared, kept, reconnecting
 from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.keeping import Keep
 from wsconsumer.messages import Event, Message, MessageConsumer, on
-from wsconsumer.test import connect
+from wsconsumer.test import connect, real_engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +44,8 @@ class Room(WebsocketConsumer):
 @pytest.fixture(autouse=True)
 async def _lossy(settings: Settings) -> AsyncIterator[None]:
     settings.WSCONSUMER = {"GROUPS": {"BACKEND": "tests.groups.lossy.LossyBackend"}}
-    with declared.only():
+    LossyBackend.begin()
+    with real_engine(), declared.only():
         Group("room.{slug}", keep=KEEP)
         yield
         await close_hub()
@@ -344,7 +345,7 @@ async def test_a_read_that_fails_is_tried_again(
     async with page() as ws:
         await joined(ws)
         backend().losing = 1
-        backend().failures = [error, error]
+        backend().failures[:] = [error, error]
         await abroadcast("room.a", "lost")
         await abroadcast("room.a", "two")
         assert await frame(ws) == said(1, "lost")
@@ -380,8 +381,7 @@ class Quitter(WebsocketConsumer):
 async def test_a_join_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the engine does not say where the group stands, a member is in, and told later."""
     monkeypatch.setattr(kept, "JOIN_TIMEOUT", 0)
-    hub()
-    backend().answers.clear()
+    LossyBackend.answers.clear()
     async with page(Resetting) as ws:
         assert hub().size("room.a") == 1
         backend().answers.set()
@@ -394,8 +394,7 @@ async def test_a_join_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_client_that_leaves_while_it_joins() -> None:
     """Nobody is in the group then, and what was read is of no interest."""
-    hub()
-    backend().answers.clear()
+    LossyBackend.answers.clear()
     async with connect(Quitter) as ws:
         await backend().asked.wait()
         await ws.send("leave")
@@ -407,9 +406,8 @@ async def test_a_client_that_leaves_while_it_joins() -> None:
 
 async def test_nobody_is_left_while_a_read_fails() -> None:
     """Then it is not tried again."""
-    hub()
-    backend().answers.clear()
-    backend().failures = [OSError("gone")]
+    LossyBackend.answers.clear()
+    LossyBackend.failures[:] = [OSError("gone")]
     async with connect(Quitter) as ws:
         await backend().asked.wait()
         await ws.send("leave")
@@ -902,8 +900,7 @@ async def test_a_binary_frame_of_the_application() -> None:
 
 async def test_a_group_that_is_subscribed_anew_while_it_is_read_for_the_first_time() -> None:
     """The read under way is enough."""
-    hub()
-    backend().answers.clear()
+    LossyBackend.answers.clear()
     async with connect(Quitter) as ws:
         await backend().asked.wait()
         backend().resumed(["room.a"])
@@ -914,9 +911,8 @@ async def test_a_group_that_is_subscribed_anew_while_it_is_read_for_the_first_ti
 
 async def test_a_read_that_is_asked_for_while_another_fails() -> None:
     """Whoever waits for either gets what the next one says."""
-    hub()
-    backend().answers.clear()
-    backend().failures = [OSError("gone")]
+    LossyBackend.answers.clear()
+    LossyBackend.failures[:] = [OSError("gone")]
     async with page(Quitter) as one:
         await backend().asked.wait()
         async with page(Quitter) as two:
