@@ -15,6 +15,7 @@ from .engine import real_engine
 from .keeping import KeepingContract
 from .live import LiveWebsocketTestCase
 from .logs import logs_in_place
+from .page import Page
 from .server import Denial, IllegalEvent
 from .testcases import WebsocketTestMixin
 from .websocket import Websocket
@@ -26,6 +27,7 @@ __all__ = [
     "IllegalEvent",
     "KeepingContract",
     "LiveWebsocketTestCase",
+    "Page",
     "Websocket",
     "WebsocketClient",
     "WebsocketTestMixin",

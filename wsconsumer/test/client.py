@@ -17,6 +17,7 @@ from .misuse import check_project_path, opens
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
+    from .page import Page
     from .websocket import Websocket
 
 
@@ -72,6 +73,7 @@ class WebsocketClient(AsyncClient):
         allow_unread: bool = False,
         raise_exceptions: bool = True,
         codec: str = "json",
+        page: Page | None = None,
     ) -> AsyncIterator[Websocket]:
         """
         Open a websocket at a path of the project, as the project's own pages would.
@@ -98,6 +100,7 @@ class WebsocketClient(AsyncClient):
             allow_unread=allow_unread,
             raise_exceptions=raise_exceptions,
             codec=codec,
+            page=page,
         ) as websocket:
             denial = websocket.denial
             self.cookies.update(websocket.cookies if denial is None else denial.cookies)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..consumer import WebsocketConsumer
     from ..protocol import Application
+    from .page import Page
 
 
 @opens
@@ -40,6 +41,7 @@ async def connect(
     allow_unread: bool = False,
     raise_exceptions: bool = True,
     codec: str | None = None,
+    page: Page | None = None,
 ) -> AsyncIterator[Websocket]:
     """
     Open a websocket to a consumer, or to any ASGI application, and close it when the block ends.
@@ -49,7 +51,8 @@ async def connect(
     ``consumer.user`` (anonymous by default), ``session`` is ``consumer.request.session``,
     ``secure`` is wss. ``server`` is the dialect: asgi, daphne, uvicorn, hypercorn or granian. With
     ``raise_exceptions=False`` exceptions in hooks are left to the consumer, as in production.
-    ``codec`` is how messages are encoded: by default as the consumer does it.
+    ``codec`` is how messages are encoded: by default as the consumer does it. ``page`` is one with
+    our browser client on it: it speaks ``wsconsumer.v1``, and goes on where it was.
 
     What is broadcast stays in this process, whatever ``WSCONSUMER["GROUPS"]`` says, unless
     ``real_engine`` is around the block.
@@ -59,7 +62,7 @@ async def connect(
     check_kwargs(kwargs)
     if server not in DIALECTS:
         raise ValueError(f"server must be one of {', '.join(DIALECTS)}, got {server!r}.")
-    scope = make_scope(path, headers, subprotocols, server, secure=secure)
+    scope = make_scope(path, headers, subprotocols, server, secure=secure, page=page)
     served: Any = application
     if isinstance(application, type):
         served = ConsumerDispatcher(application, kwargs or {}, user, session)
@@ -80,6 +83,7 @@ async def connect(
                 raise_exceptions=raise_exceptions,
                 reader=reader_for(application, codec),
                 databases=databases.values(),
+                page=page,
             )
             scope["wsconsumer.test"] = websocket
             try:

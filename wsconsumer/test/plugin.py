@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if item.config.pluginmanager.has_plugin("django"):
         # pytest-django looks here before the test runs, for the databases and the order of tests.
         names.insert(0, "transactional_db")
+
+
+def pytest_runtest_setup() -> None:
+    """Let no test find what groups of another one keep."""
+    histories = sys.modules.get("wsconsumer.groups.histories")
+    if histories is not None:
+        histories.histories.clear()
 
 
 @pytest.fixture

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from .dialects import DIALECTS
+
+if TYPE_CHECKING:
+    from .page import Page
 
 
 def make_scope(
@@ -16,8 +19,11 @@ def make_scope(
     server: str,
     *,
     secure: bool = False,
+    page: Page | None = None,
 ) -> dict[str, Any]:
     """Return the scope that a server of this dialect makes of a browser's handshake."""
+    if page is not None:
+        path, subprotocols = page.path(path), page.subprotocols(subprotocols)
     path, _, query = path.partition("?")
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs]

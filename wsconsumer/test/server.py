@@ -15,13 +15,14 @@ from django.http import SimpleCookie
 from django.utils.datastructures import CaseInsensitiveMapping
 
 from ..escaping import quote
-from ..protocol import CloseCode, check_close
+from ..protocol import OWN_SUBPROTOCOL, CloseCode, check_close
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..protocol import Event, Header
     from .dialects import Dialect
+    from .page import Page
 
 
 class IllegalEvent(AssertionError):
@@ -56,13 +57,18 @@ class StrictServer:
     """
     ``receive`` and ``send`` for an application, and their other ends for a test.
 
-    ``changed`` is called whenever something happens.
+    ``changed`` is called whenever something happens. ``page`` is the client, if it is one of ours.
     """
 
     def __init__(
-        self, dialect: Dialect, subprotocols: list[str], changed: Callable[[], None]
+        self,
+        dialect: Dialect,
+        subprotocols: list[str],
+        changed: Callable[[], None],
+        page: Page | None = None,
     ) -> None:
         self.dialect = dialect
+        self.page = page
         self.log: list[str] = []
         self.illegal: list[IllegalEvent] = []
         self.messages: deque[str | bytes] = deque()
@@ -146,7 +152,18 @@ class StrictServer:
         if not isinstance(message, str if data is None else bytes):
             raise self._refuse(f"text is str and bytes are bytes, got {type(message).__name__}")
         if message or not self.dialect.drops_empty_messages:
+            self._arrive(message)
+
+    def _arrive(self, message: str | bytes) -> None:
+        """Let the client have a message, or its page, which keeps to itself what is not for it."""
+        if self.page is None or self.subprotocol != OWN_SUBPROTOCOL:
             self.messages.append(message)
+            return
+        seen, answer = self.page.take(message)
+        if seen is not None:
+            self.messages.append(seen)
+        if answer is not None:
+            self.put_message(answer)
 
     def _websocket_close(self, event: Event) -> None:
         if self.accepted is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils.functional import cached_property
 
+from ..groups.histories import histories
 from .client import WebsocketClient
 from .engine import in_memory
 
@@ -31,6 +32,11 @@ class WebsocketTestMixin:
         case: Any = cls  # what this is mixed into
         case.enterClassContext(in_memory())  # first, since setUpTestData() may broadcast
         super().setUpClass()  # type: ignore[misc]  # the same
+
+    def run(self, result: Any = None) -> Any:
+        """Run a test, which finds nothing that groups of another one keep."""
+        histories.clear()
+        return super().run(result)  # type: ignore[misc]  # the same
 
     @cached_property
     def websocket_client(self) -> WebsocketClient:

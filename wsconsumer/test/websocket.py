@@ -21,6 +21,7 @@ from .database import PATIENCE
 from .dialects import DIALECTS
 from .messages import Asking, Reader
 from .misuse import Calls, notes_calls
+from .page import Page
 from .server import StrictServer
 from .tasks import note_tasks, started
 
@@ -56,11 +57,12 @@ class Websocket(Asking):
         raise_exceptions: bool,
         reader: Reader,
         databases: Iterable[BaseDatabaseWrapper],
+        page: Page | None = None,
     ) -> None:
         self.calls = Calls()
         self._changed = asyncio.Event()
         self._server = StrictServer(
-            DIALECTS[server], list(scope["subprotocols"]), self._changed.set
+            DIALECTS[server], list(scope["subprotocols"]), self._changed.set, page
         )
         self._application = application
         self._scope = scope
@@ -129,7 +131,7 @@ class Websocket(Asking):
             )
         if not self._server.is_open:
             raise AssertionError(f"send() needs an open connection. {self._story()}")
-        self._server.put_message(data)
+        self._server.put_message(data if self._server.page is None else Page.escape(data))
 
     async def send_json(self, content: Any) -> None:
         """Send content as JSON text."""
