@@ -118,6 +118,7 @@ HOUSE = [
     "hooks",
     "limits",
     "conf",
+    "masking",
     "origins",
     "live_token",
     "framing",

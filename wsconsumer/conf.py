@@ -166,7 +166,7 @@ def problems() -> Iterator[Problem]:
     if not isinstance(configured, Mapping):
         yield Problem(
             "wsconsumer.E001",
-            f"WSCONSUMER must be a dict, got {quote(configured)}.",
+            f"WSCONSUMER must be a dict, got {type(configured).__name__}.",
             'Write WSCONSUMER = {"THREADS": 8}, or leave it out.',
         )
         return
@@ -203,8 +203,9 @@ def _wrong_groups(groups: Mapping[Any, Any]) -> Iterator[Problem]:
 def _wrong(owner: str, name: str, value: object, settings: Mapping[str, Setting]) -> Problem:
     setting = settings[name]
     default = "" if setting.default is None else f": it is {setting.default!r} then"
-    # A location may have a password in it.
-    got = f"{type(value).__name__}" if name in ("GROUPS", "LOCATION") else quote(value)
+    # There may be a password in what is about an engine.
+    is_secret = name in ("GROUPS", "BACKEND", "LOCATION", "OPTIONS")
+    got = type(value).__name__ if is_secret else quote(value)
     return Problem(
         "wsconsumer.E003",
         f"{owner}[{name!r}] must be {setting.expected}, got {got}.",

@@ -257,7 +257,7 @@ def test_a_backend_whose_loop_has_ended_knows_nothing() -> None:
         ({"BACKEND": "wsconsumer.conf.get"}, "as the backend, which is no subclass of"),
         ({"BACKEND": f"{__name__}.News"}, "which is no subclass of wsconsumer.groups.base.Backend"),
         ({"LOCATION": "redis://"}, "the memory backend, which takes no LOCATION"),
-        ({"OPTIONS": {"A": 1}}, "takes no LOCATION and no OPTIONS, got '' and {'A': 1}"),
+        ({"OPTIONS": {"A": 1}}, "takes no LOCATION and no OPTIONS, got '' and ['A']"),
         ({"BACKENDS": "x"}, "WSCONSUMER['GROUPS'] has no setting 'BACKENDS'. Did you mean"),
         ("redis://", "WSCONSUMER['GROUPS'] must be a dict with BACKEND"),
     ],

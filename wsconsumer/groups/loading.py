@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 
 from .. import conf
 from ..escaping import quote
+from ..masking import mask
 from .base import Backend
 
 if TYPE_CHECKING:
@@ -47,14 +48,13 @@ def current_groups() -> Mapping[str, Any]:
 def make_backend(groups: Mapping[str, Any]) -> Backend:
     """Return a new backend as ``WSCONSUMER["GROUPS"]`` says, or raise ``ImproperlyConfigured``."""
     name = groups.get("BACKEND", MEMORY)
+    if not all(map(str.isidentifier, name.split("."))):
+        # No import, whose error would quote a part of what may be a URL with a password.
+        raise _not_imported(name, "it is no dotted path")
     try:
         backend: Any = import_string(name)
     except ImportError as error:
-        raise ImproperlyConfigured(
-            f"WSCONSUMER['GROUPS'] names the backend {quote(name)}, which can't be imported: "
-            f"{error}. There are {MEMORY} and, with their extras installed, "
-            "wsconsumer.groups.redis.RedisBackend and wsconsumer.groups.postgres.PostgresBackend."
-        ) from error
+        raise _not_imported(name, str(error)) from error
     if not (isclass(backend) and issubclass(backend, Backend)):
         raise ImproperlyConfigured(
             f"WSCONSUMER['GROUPS'] names {quote(name)} as the backend, which is no subclass of "
@@ -65,6 +65,14 @@ def make_backend(groups: Mapping[str, Any]) -> Backend:
     if prefix is None:
         prefix = backend.default_prefix(location)
     return backend(location, prefix, groups.get("OPTIONS", {}))
+
+
+def _not_imported(name: str, reason: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"WSCONSUMER['GROUPS'] names the backend {quote(mask(name))}, which can't be imported: "
+        f"{reason}. There are {MEMORY} and, with their extras installed, "
+        "wsconsumer.groups.redis.RedisBackend and wsconsumer.groups.postgres.PostgresBackend."
+    )
 
 
 _lock = threading.Lock()

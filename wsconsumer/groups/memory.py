@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..escaping import quote
 from ..log_thread import log
+from ..masking import mask
 from ..serving import is_serving
 from ..workers import evidence_of_workers
 from .budget import PATIENCE, is_backlog
@@ -47,8 +48,8 @@ class MemoryBackend(KeepingBackend):
         if location or options:
             raise ImproperlyConfigured(
                 "WSCONSUMER['GROUPS'] names the memory backend, which takes no LOCATION and no "
-                f"OPTIONS, got {quote(location)} and {quote(dict(options))}. Leave them out, or "
-                "name the BACKEND that you mean."
+                f"OPTIONS, got {quote(mask(location))} and {quote(list(options))}. Leave them out, "
+                "or name the BACKEND that you mean."
             )
 
         self._pending = 0

@@ -185,8 +185,9 @@ async def test_connections_of_a_process(postgres: Postgres) -> None:
     ("location", "options", "error"),
     [
         ("nowhere", {}, r"an alias in DATABASES, got 'nowhere'. There are 'default', 'pg'"),
-        (["pg"], {}, r"an alias in DATABASES, got a list. There are 'default', 'pg'"),
-        ("postgres://me:secret@db/x", {}, r"an alias in DATABASES, got a URL. There are 'default'"),
+        (["pg"], {}, r"an alias in DATABASES, got \['pg'\]. There are 'default', 'pg'"),
+        ("postgres://me:secret@db/x", {}, r"got 'postgres://me:\*\*\*@db/x'. There are 'default'"),
+        ("host=db password=secret", {}, r"got '\*\*\*'. There are 'default'"),
         ("", {}, r"DATABASES\['default'\] is 'django.db.backends.sqlite3'. Name the alias"),
         (
             "pg",

@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from ...escaping import quote
+from ...masking import mask
 from ..batching import answering
 
 try:
@@ -55,9 +56,7 @@ _NO_SSLMODE: Final = "unconnected"
 def check_alias(alias: object, name: str = "LOCATION") -> None:
     """Raise ``ImproperlyConfigured`` if this is no alias of a PostgreSQL database."""
     if not isinstance(alias, str) or alias not in connections.settings:
-        # A URL may have a password in it.
-        is_name = isinstance(alias, str) and "://" not in alias
-        got = quote(alias) if is_name else f"a {'URL' if isinstance(alias, str) else 'list'}"
+        got = quote(mask(alias))
         raise ImproperlyConfigured(
             f"WSCONSUMER['GROUPS'] names the postgres backend, whose {name} is an alias in "
             f"DATABASES, got {got}. There are {', '.join(map(repr, connections))}."
