@@ -46,7 +46,7 @@ from wsconsumer.handshake.views import mark
 from wsconsumer.test import WebsocketClient, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from django.core.handlers.asgi import ASGIRequest
     from django.core.handlers.wsgi import WSGIRequest
@@ -55,6 +55,10 @@ if TYPE_CHECKING:
 
 
 async def coroutine(self: Any, *args: Any) -> None: ...
+
+
+async def generator(self: Any, data: Any) -> AsyncIterator[Any]:
+    yield data
 
 
 class Joining:
@@ -115,6 +119,34 @@ CLASSES: dict[str, tuple[Callable[[], object], str]] = {
         r"Chat\.recieve would never be used\. Did you mean receive\?",
     ),
     "receve": (lambda: make(receve=coroutine), "Did you mean receive"),
+    "Receive": (
+        lambda: make(Receive=coroutine),
+        r"Chat\.Receive would never be used\. Did you mean receive\?",
+    ),
+    "receive_": (
+        lambda: make(receive_=coroutine),
+        r"Chat\.receive_ would never be used\. Did you mean receive\?",
+    ),
+    "connects": (lambda: make(connects=coroutine), "Did you mean connect"),
+    "connnect": (lambda: make(connnect=coroutine), "Did you mean connect"),
+    "outbox_limits": (
+        lambda: make(outbox_limits=1),
+        r"Chat\.outbox_limits would never be used\. Did you mean outbox_limit\?",
+    ),
+    "OUTBOX_LIMIT": (lambda: make(OUTBOX_LIMIT=1), "Did you mean outbox_limit"),
+    "Receive_json": (
+        lambda: make(JsonWebsocketConsumer, Receive_json=coroutine),
+        "Did you mean receive_json",
+    ),
+    "yield": (
+        lambda: make(receive=generator),
+        r"Chat\.receive must be a coroutine function, but a `yield` in it makes it an async "
+        r"generator, which would never run\. Write `async def receive\(self, data\)` without `yi",
+    ),
+    "yield-in-receive_json": (
+        lambda: make(JsonWebsocketConsumer, receive_json=generator),
+        r"a `yield` in it .* Write `async def receive_json\(self, content\)` without `yield`",
+    ),
     "recceive": (lambda: make(recceive=coroutine), "Did you mean receive"),
     "conect": (lambda: make(conect=coroutine), "Did you mean connect"),
     "disconect": (lambda: make(disconect=coroutine), "Did you mean disconnect"),
@@ -188,11 +220,17 @@ def test_a_class_that_calls_each_hook_of_its_bases() -> None:
 @pytest.mark.parametrize(
     "name",
     ["reconnect", "received", "receiver", "connected", "disconnected", "on_message", "message",
-     "path", "session", "group", "groups_of_user", "sender", "send_json", "encode_json", "scopes"],
+     "path", "session", "group", "groups_of_user", "sender", "send_json", "encode_json", "scopes",
+     "_receive", "areceive", "receive2", "receive_text", "Group", "limits", "Recieve"],
 )  # fmt: skip
 def test_other_names_are_free(name: str) -> None:
     """However near a name is to one of ours, it is the user's if it is more than a slip."""
     make(**{name: coroutine})
+
+
+def test_a_class_in_a_class_has_its_own_name() -> None:
+    """A message that is called like a hook, in capitals as classes are, is none."""
+    make(Connect=type("Connect", (), {}))
 
 
 def test_names_behind_the_consumer_are_free() -> None:

@@ -31,6 +31,12 @@ def check_hooks(cls: type, hooks: Mapping[str, tuple[str, ...]] = HOOKS) -> None
     for name, arguments in hooks.items():
         wanted = f"async def {name}({', '.join(('self', *arguments))})"
         hook = getattr(cls, name)
+        if inspect.isasyncgenfunction(hook):
+            raise TypeError(
+                f"{cls.__name__}.{name} must be a coroutine function, but a `yield` in it makes it "
+                f"an async generator, which would never run. Write `{wanted}` without `yield`; "
+                "`await self.send(data)` sends a value."
+            )
         if not iscoroutinefunction(hook):
             raise TypeError(
                 f"{cls.__name__}.{name} must be a coroutine function, got {quote(hook)}. "

@@ -1,12 +1,15 @@
 """
 Names that a consumer class should not have, told when the class is made.
 
-A hook that is misspelt by one letter, a hook of Channels, what would hide a verb or fact: the lists
-are fixed, so that every other name is free.
+A hook or limit that is misspelt by one letter or in capitals, a hook of Channels, what would hide a
+verb or fact: the lists are fixed, so that every other name is free.
 """
 
 from __future__ import annotations
 
+import inspect
+from functools import cache
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any, Final
 
 from .hooks import HOOKS
@@ -53,6 +56,10 @@ They may well be names of one's own, so only a check speaks of them.
 """
 
 
+WORDS: Final = frozenset({"received", "receiver"})
+"""Names that are words of their own, though only a letter more than one of ours."""
+
+
 def check_names(cls: type) -> None:
     """Raise ``TypeError`` for a name that is ours, or that would silently do nothing."""
     for name in RESERVED:
@@ -89,23 +96,35 @@ def check_foreign(cls: type, advice: Mapping[str, str]) -> None:
 
 
 def check_spelling(cls: type, names: Iterable[str]) -> None:
-    """Raise ``TypeError`` for what is one of these names, but for one letter."""
-    meant = {wrong: name for name in names for wrong in _misspellings(name)}
+    """Raise ``TypeError`` for what is one of these names, but for one letter or for capitals."""
+    names = tuple(names)
+    meant = _misspellings(names)
     for base, name in _names_of_others(cls):
-        if name in meant:
-            raise TypeError(
-                f"{base.__name__}.{name} would never be used. Did you mean {meant[name]}?"
-            )
+        lower = name.lower()
+        found = lower if lower in names else meant.get(name)
+        if found is not None and not inspect.isclass(vars(base)[name]):  # a class has its own name
+            raise TypeError(f"{base.__name__}.{name} would never be used. Did you mean {found}?")
 
 
-def _misspellings(word: str) -> Iterator[str]:
-    """Yield a word with one letter missing, doubled, or swapped with the next."""
+@cache
+def _misspellings(names: tuple[str, ...]) -> Mapping[str, str]:
+    return {wrong: name for name in names for wrong in _slips(name)}
+
+
+def _slips(word: str) -> set[str]:
+    """
+    Return a word with one letter missing, doubled, added, or swapped with the next.
+
+    None is added in front: ``areceive`` and ``_receive`` are names that people do give.
+    """
+    wrong = set()
     for at, letter in enumerate(word):
         before, after = word[:at], word[at + 1 :]
-        yield before + after
-        yield before + letter * 2 + after
+        wrong |= {before + after, before + letter * 2 + after}
+        wrong |= {before + letter + added + after for added in f"{ascii_lowercase}_"}
         if after:
-            yield before + after[0] + letter + after[1:]
+            wrong.add(before + after[0] + letter + after[1:])
+    return wrong - WORDS
 
 
 def _names_of_others(cls: type) -> Iterator[tuple[type, str]]:
