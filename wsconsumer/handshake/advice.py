@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django.core.exceptions import DisallowedHost
-    from django.http.response import HttpResponseBase
 
     from ..origins import Pattern
     from .request import WebsocketRequest
@@ -62,7 +61,7 @@ def explain_origin(request: WebsocketRequest, origin: Origin, trusted: Iterable[
 
 def _explain_scheme_or_port(request: WebsocketRequest, origin: Origin) -> str:
     if request.is_secure() and origin.scheme != "https":
-        says = f", says {_name(header)}" if (header := _secure_header(request)) else ""
+        says = f", says {header_name(header)}" if (header := secure_header(request)) else ""
         return f"but another scheme: it came by http, and this request by https{says}"
     if port := split_domain_port(request.get_host())[1]:
         return (
@@ -86,53 +85,19 @@ def explain_host(request: WebsocketRequest, error: DisallowedHost) -> str:
     return f"{escape(error)} If a proxy stands in between, {KEEP_THE_HOST}"
 
 
-def explain_redirect(request: WebsocketRequest, response: HttpResponseBase) -> str | None:
-    """Return why ``SECURE_SSL_REDIRECT`` leads a client to the URL that it has asked for."""
-    if not settings.SECURE_SSL_REDIRECT or not _seems_secure(request):
-        return None
-    target = f"https://{settings.SECURE_SSL_HOST or request.get_host()}{request.get_full_path()}"
-    if response.headers.get("Location") != target:
-        return None
-    return (
-        "SECURE_SSL_REDIRECT sends it to https, but that is how it seems to have come: "
-        f"{_how_to_tell_the_scheme(request)}"
-    )
-
-
-def _seems_secure(request: WebsocketRequest) -> bool:
-    """Return whether the page came by https, or a proxy says that the websocket did."""
-    origin: str = request.META.get("HTTP_ORIGIN", "")
-    forwarded: str = request.META.get("HTTP_X_FORWARDED_PROTO", "")
-    return origin.startswith("https:") or forwarded.startswith(("https", "wss"))
-
-
-def _how_to_tell_the_scheme(request: WebsocketRequest) -> str:
-    if header := _secure_header(request):
-        return f"{_name(header)} is '{escape(request.META[header])}', and should be 'https'"
-    if settings.SECURE_PROXY_SSL_HEADER:
-        name = _name(settings.SECURE_PROXY_SSL_HEADER[0])
-        return f"let the proxy set it (nginx: proxy_set_header {name} $scheme)"
-    if "HTTP_X_FORWARDED_PROTO" in request.META:
-        return "set SECURE_PROXY_SSL_HEADER to X-Forwarded-Proto if the proxy always sets that"
-    return (
-        "set SECURE_PROXY_SSL_HEADER, and let the proxy say so (nginx: proxy_set_header "
-        "X-Forwarded-Proto $scheme)"
-    )
-
-
 def _forwarded_host(request: WebsocketRequest) -> str:
     """Return what a proxy says that the Host was, or an empty string."""
     host: str = request.META.get("HTTP_X_FORWARDED_HOST", "").partition(",")[0].strip()
     return host
 
 
-def _secure_header(request: WebsocketRequest) -> str | None:
+def secure_header(request: WebsocketRequest) -> str | None:
     """Return the name of the header that tells how the client came, if it is set and was sent."""
     name, _ = settings.SECURE_PROXY_SSL_HEADER or ("", "")
     return name if name in request.META else None
 
 
-def _name(meta: str) -> str:
+def header_name(meta: str) -> str:
     """Return a header's name as it is written in HTTP."""
     return meta.removeprefix("HTTP_").replace("_", "-").title()
 

@@ -42,7 +42,7 @@ from ..sessions import make_snapshot
 from ..threads import are_handshakes_full, in_handshake_thread
 from ..verdicts import is_bad_request, log_bad_request
 from . import advice, origin
-from .redirects import log_redirect
+from .redirects import explain_redirect
 from .request import WebsocketRequest
 from .response import UpgradeResponse
 from .views import ConsumerView, websocket_application
@@ -126,11 +126,9 @@ class Handshake(BaseHandler):
             if isinstance(response, UpgradeResponse):
                 _protect_session(request, response.application)
                 return Upgrade(response.application, _cookies(response), request)
-            problem = advice.explain_redirect(request, response)
-            if problem is None:
-                log_redirect(request, response)
-            else:
-                _log_refusal(request, response.status_code, problem)
+            redirect = explain_redirect(request, response)
+            if redirect is not None:
+                _log_refusal(request, response.status_code, redirect)
             return _denial(response)
         finally:
             response.close()

@@ -2,46 +2,47 @@
 A redirect as an answer to a handshake: a denial that says nothing to who looks at it.
 
 A page follows it; a websocket can't, and a browser's only says 1006. So the log says where it leads
-and why, as far as that can be told.
+and why, as far as that can be told. Where ``SECURE_SSL_REDIRECT`` leads a client to the URL that it
+has asked for, a proxy did not say that it came by https.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 
 from ..escaping import escape
-from ..log_thread import log
+from .advice import header_name, secure_header
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
-logger = logging.getLogger("wsconsumer.handshake")
+    from .request import WebsocketRequest
 
 
-def log_redirect(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Log where a denial leads, if it leads anywhere."""
+def explain_redirect(request: WebsocketRequest, response: HttpResponseBase) -> str | None:
+    """Return where a denial leads, and why; ``None`` if it leads nowhere."""
     target = response.headers.get("Location")
     if target is None:
-        return
-    log(
-        logger,
-        logging.WARNING,
-        "Refused a websocket on %s with %d: a websocket can't follow the redirect to %s%s.",
-        escape(request.path),
-        response.status_code,
-        escape(target.partition("?")[0]),  # a query may have the token of who asked in it
-        _reason(request, target),
-        extra={"request": request, "status_code": response.status_code},
-        from_stranger=True,
-    )
+        return None
+    if settings.SECURE_SSL_REDIRECT and _seems_secure(request) and target == _own_url(request):
+        return (
+            "SECURE_SSL_REDIRECT sends it to https, but that is how it seems to have come: "
+            f"{_how_to_tell_the_scheme(request)}"
+        )
+    # A query may have the token of who asked in it.
+    shown = escape(target.partition("?")[0])
+    return f"a websocket can't follow the redirect to {shown}{_reason(request, target)}"
 
 
-def _reason(request: HttpRequest, target: str) -> str:
+def _own_url(request: WebsocketRequest) -> str:
+    return f"https://{settings.SECURE_SSL_HOST or request.get_host()}{request.get_full_path()}"
+
+
+def _reason(request: WebsocketRequest, target: str) -> str:
     url = urlsplit(target)
     if url.path == f"{request.path}/":
         return "; its path lacks the slash at the end"
@@ -50,3 +51,24 @@ def _reason(request: HttpRequest, target: str) -> str:
     if url.scheme == "https" and not request.is_secure() and url.path == request.path:
         return "; it has to be secure, so open it as wss://"
     return ""
+
+
+def _seems_secure(request: WebsocketRequest) -> bool:
+    """Return whether the page came by https, or a proxy says that the websocket did."""
+    origin: str = request.META.get("HTTP_ORIGIN", "")
+    forwarded: str = request.META.get("HTTP_X_FORWARDED_PROTO", "")
+    return origin.startswith("https:") or forwarded.startswith(("https", "wss"))
+
+
+def _how_to_tell_the_scheme(request: WebsocketRequest) -> str:
+    if header := secure_header(request):
+        return f"{header_name(header)} is '{escape(request.META[header])}', and should be 'https'"
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name = header_name(settings.SECURE_PROXY_SSL_HEADER[0])
+        return f"let the proxy set it (nginx: proxy_set_header {name} $scheme)"
+    if "HTTP_X_FORWARDED_PROTO" in request.META:
+        return "set SECURE_PROXY_SSL_HEADER to X-Forwarded-Proto if the proxy always sets that"
+    return (
+        "set SECURE_PROXY_SSL_HEADER, and let the proxy say so (nginx: proxy_set_header "
+        "X-Forwarded-Proto $scheme)"
+    )
