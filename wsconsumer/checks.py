@@ -225,13 +225,13 @@ def check_runserver(**_: Any) -> list[CheckMessage]:
 
 
 def check_allowed_origins(**_: Any) -> list[CheckMessage]:
-    """W002: somebody besides named sites may open sockets with visitors' cookies."""
+    """W002: somebody besides named sites may open sockets in visitors' browsers."""
     if not _settings_are_good():
         return []
     return [
         Warning(
-            f"WSCONSUMER['ALLOWED_ORIGINS'] has {entry!r}: {whom} can open sockets here, with the "
-            "cookies of its visitors.",
+            f"WSCONSUMER['ALLOWED_ORIGINS'] has {entry!r}: {whom} can open sockets here in a "
+            "visitor's browser, with every cookie that its SameSite lets go along.",
             "Name the origins that you mean, such as https://app.example.com.",
             id="wsconsumer.W002",
         )
