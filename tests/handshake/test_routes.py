@@ -10,14 +10,20 @@ from typing import Any
 
 import pytest
 from django.conf.urls.i18n import i18n_patterns
+from django.contrib.admin.views.decorators import staff_member_required
 from django.contrib.auth.decorators import login_required, permission_required, user_passes_test
 from django.core.management import call_command
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import include, path, re_path
-from django.views.decorators.cache import never_cache
+from django.utils.decorators import decorator_from_middleware, method_decorator
+from django.views.decorators.cache import cache_page, never_cache
+from django.views.decorators.csrf import csrf_exempt, csrf_protect, ensure_csrf_cookie
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import condition, require_POST, require_safe
 
 from wsconsumer import WebsocketConsumer, asgi_view
+from wsconsumer.handshake.routes import Route
 
 
 class Chat(WebsocketConsumer):
@@ -52,6 +58,46 @@ urlpatterns = [
     path("ws/passes/", user_passes_test(bool)(Chat.as_view())),
     path("ws/object/", ByObject(Chat.as_view())),
 ]
+
+
+class CountingMiddleware:
+    """Middleware of the project's."""
+
+    def __init__(self, get_response: Any) -> None: ...
+
+
+def require_http_methods(view: Any) -> Any:
+    """Decorate, under the name of one of Django's."""
+
+    @functools.wraps(view)
+    def inner(*args: Any) -> Any: ...
+
+    return inner
+
+
+DECORATORS: dict[str, tuple[Any, str]] = {
+    "gzip_page": (gzip_page, "gzip_page"),
+    "csrf_protect": (csrf_protect, "csrf_protect"),
+    "csrf_exempt": (csrf_exempt, "csrf_exempt"),
+    "ensure_csrf_cookie": (ensure_csrf_cookie, "ensure_csrf_cookie"),
+    "cache_page": (cache_page(5), "cache_page"),
+    "of-middleware": (decorator_from_middleware(CountingMiddleware), "CountingMiddleware"),
+    "require_POST": (require_POST, "require_http_methods(['POST'])"),
+    "require_safe": (require_safe, "require_http_methods(['GET', 'HEAD'])"),
+    "require_http_methods": (require_http_methods, "require_http_methods"),
+    "condition": (condition(), "condition"),
+    "staff_member_required": (staff_member_required, "staff_member_required"),
+    "user_passes_test": (user_passes_test(lambda user: True), "user_passes_test"),
+}
+
+
+@pytest.mark.parametrize(("decorator", "name"), DECORATORS.values(), ids=DECORATORS)
+def test_a_decorator_has_the_name_that_it_is_written_with(decorator: Any, name: str) -> None:
+    """Around the view, and with ``method_decorator`` on the class."""
+    view = decorator(Chat.as_view())
+    assert Route("/", "", view, ()).decorators == [name]
+    decorated: Any = method_decorator(decorator, name="dispatch")(type("Own", (Chat,), {}))
+    assert Route("/", "", decorated.as_view(), ()).decorators == [name]
 
 
 class Translated:

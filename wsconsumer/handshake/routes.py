@@ -115,18 +115,35 @@ def _method_decorators(wrapper: Callable[..., Any]) -> Iterator[str]:
 
 
 def _decorator(wrapper: Callable[..., Any]) -> str:
-    """Name a decorator by the function that defined its wrapper."""
+    """Name a decorator as it is written, else by the function that defined its wrapper."""
     if not inspect.isfunction(wrapper):
         return type(wrapper).__name__
-    test = inspect.getclosurevars(wrapper).nonlocals.get("test_func")
-    name = getattr(test, "__qualname__", "").partition(".")[0]
-    if name in _USER_PASSES_TEST:
-        return name
-    return wrapper.__code__.co_qualname.partition(".")[0]
+    name = wrapper.__code__.co_qualname.partition(".")[0]
+    inside = inspect.getclosurevars(wrapper).nonlocals
+    if name == "user_passes_test":
+        test = getattr(inside.get("test_func"), "__qualname__", "").partition(".")[0]
+        return test if test in _USER_PASSES_TEST else name
+    if name == "require_http_methods" and "request_method_list" in inside:
+        return f"{name}({inside['request_method_list']!r})"
+    if name == "make_middleware_decorator" and "_pre_process_request" in inside:
+        before = inspect.getclosurevars(inside["_pre_process_request"]).nonlocals
+        middleware = type(before["middleware"]).__name__
+        return _OF_MIDDLEWARE.get(middleware, middleware)
+    return name
 
 
-_USER_PASSES_TEST = {"login_required", "permission_required"}
+_USER_PASSES_TEST = {"login_required", "permission_required", "staff_member_required"}
 """Decorators of Django's that are ``user_passes_test`` with a test of their own."""
+
+_OF_MIDDLEWARE = {
+    "CacheMiddleware": "cache_page",
+    "ConditionalGetMiddleware": "conditional_page",
+    "CsrfViewMiddleware": "csrf_protect",
+    "GZipMiddleware": "gzip_page",
+    "_EnsureCsrfCookie": "ensure_csrf_cookie",
+    "_EnsureCsrfToken": "requires_csrf_token",
+}
+"""Decorators that ``decorator_from_middleware`` made, which leave only their middleware to see."""
 
 
 def _find_hidden(value: Any, depth: int, seen: set[int]) -> object | None:
