@@ -8,29 +8,36 @@ import re
 from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
-from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
+from django.core.checks import (
+    CheckMessage,
+    Error,
+    Tags,
+    Warning,  # noqa: A004  # Django's name
+    register,
+)
 from django.core.exceptions import ImproperlyConfigured
-from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.utils.module_loading import import_string
 
 from . import conf, origins
+from .escaping import quote
 from .groups.declared import declared_groups, overlaps
 from .groups.keeping import KeepingBackend
 from .groups.loading import MEMORY, make_backend
-from .handshake.routes import all_routes, websocket_routes
+from .handshake.routes import Route, read_routes
 from .handshake.views import ConsumerView, names_of
+from .importing import explain_import
 from .messages.handlers import is_handler
 from .misnomers import ELSEWHERE
 from .origins import ANY, Pattern
+from .wiring import read_application
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 DAPHNE: Final = (4, 2, 2)
 """The first version of daphne that has a limit for the size of messages."""
@@ -43,30 +50,27 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def check_asgi_application(**_: Any) -> list[CheckMessage]:
     """E004: there are websocket routes, but ``ASGI_APPLICATION`` never gets to them."""
-    name = getattr(settings, "ASGI_APPLICATION", None)
-    if name is None or not _settings_are_good() or not any(websocket_routes()):
+    application = read_application() if any(_websocket_routes()) else None
+    if application is None:
         return []
-    try:
-        application = import_string(name)
-    except ImportError as error:
+    name = f"ASGI_APPLICATION = {quote(application.name)}"
+    if application.error is not None:
         return [
             Error(
-                f"ASGI_APPLICATION = {name!r} can't be imported: {error}.",
+                f"{name} can't be imported: {application.error}.",
                 'Name the application in your asgi.py, such as "mysite.asgi.application".',
                 id="wsconsumer.E004",
             )
         ]
-    while isinstance(application, ASGIStaticFilesHandler):
-        application = application.application
-    if isinstance(application, ASGIHandler):
+    if application.serves == "http":
         problem = "is Django's own application, which serves no websockets"
-    elif _leads_to_channels_alone(application):
+    elif _leads_to_channels_alone(application.value):
         problem = "is a router of Channels, which never gets to the consumers in the URLconf"
     else:
         return []
     return [
         Error(
-            f"ASGI_APPLICATION = {name!r} {problem}.",
+            f"{name} {problem}.",
             "In asgi.py, import get_asgi_application from wsconsumer.asgi.",
             id="wsconsumer.E004",
         )
@@ -90,12 +94,17 @@ def _leads_to_channels_alone(application: Any) -> bool:
 
 
 def check_urlconf(**_: Any) -> list[CheckMessage]:
-    """E005: consumers in the URLconf that are no views."""
-    return list(_wrong_views()) if _settings_are_good() else []
+    """E005: consumers in the URLconf that are no views. E008: it can't be loaded."""
+    if not _settings_are_good():
+        return []
+    routes, problem = read_routes()
+    if problem is not None:
+        return [Error(problem, id="wsconsumer.E008")]
+    return list(_wrong_views(routes))
 
 
-def _wrong_views() -> Iterator[CheckMessage]:
-    for route in all_routes():
+def _wrong_views(routes: list[Route]) -> Iterator[CheckMessage]:
+    for route in routes:
         view: Any = route.view
         consumer = getattr(view, "consumer_class", view)
         if inspect.isclass(consumer) and issubclass(consumer, ConsumerView):
@@ -120,9 +129,7 @@ def _wrong_views() -> Iterator[CheckMessage]:
 
 def check_consumers(**_: Any) -> list[CheckMessage]:
     """W006: a consumer with a hook of another framework, which nothing calls."""
-    if not _settings_are_good():
-        return []
-    consumers = {route.application: None for route in websocket_routes()}
+    consumers = {route.application: None for route in _websocket_routes()}
     return [
         Warning(
             f"{consumer.__module__}.{consumer.__qualname__} has {name}, which nothing calls here.",
@@ -171,9 +178,7 @@ _NO_CODE: Final = (lambda: None).__code__
 
 def check_leftovers(**_: Any) -> list[CheckMessage]:
     """W007: settings of Channels where nothing of Channels is served."""
-    if not hasattr(settings, "CHANNEL_LAYERS") or not _settings_are_good():
-        return []
-    routes = list(websocket_routes())
+    routes = _websocket_routes() if hasattr(settings, "CHANNEL_LAYERS") else []
     if not routes or any(_is_of_channels(route.application) for route in routes):
         return []
     return [
@@ -211,9 +216,9 @@ def check_daphne(**_: Any) -> list[CheckMessage]:
 
 def check_runserver(**_: Any) -> list[CheckMessage]:
     """W008: daphne is there, but ``manage.py runserver`` is Django's, which has no websockets."""
-    if getattr(settings, "ASGI_APPLICATION", None) is None or not _settings_are_good():
+    if getattr(settings, "ASGI_APPLICATION", None) is None or apps.is_installed("daphne"):
         return []
-    if apps.is_installed("daphne") or find_spec("daphne") is None or not any(websocket_routes()):
+    if find_spec("daphne") is None or not any(_websocket_routes()):
         return []
     return [
         Warning(
@@ -282,13 +287,13 @@ def check_groups(**_: Any) -> list[CheckMessage]:
 
 
 def check_declared_groups(**_: Any) -> list[CheckMessage]:
-    """E008: declared groups that are not told apart. E009: a backend that can't keep."""
+    """E009: declared groups that are not told apart. E010: a backend that can't keep."""
     problems: list[CheckMessage] = [
         Error(
             f"{one!r} and {other!r} overlap: some names fit both, and nobody could say which "
             "options such a group has.",
             "Let one of the templates begin with another word.",
-            id="wsconsumer.E008",
+            id="wsconsumer.E009",
         )
         for one, other in overlaps()
     ]
@@ -301,7 +306,7 @@ def check_declared_groups(**_: Any) -> list[CheckMessage]:
                     f"{kept[0]!r} is declared with keep=, and the backend of groups, "
                     f"{type(backend).__qualname__}, can't keep.",
                     "Leave keep= out, or name another BACKEND in WSCONSUMER['GROUPS'].",
-                    id="wsconsumer.E009",
+                    id="wsconsumer.E010",
                 )
             )
     return problems
@@ -372,9 +377,9 @@ def _missing_functions() -> Iterator[CheckMessage]:
             continue
         try:
             import_string(name)
-        except ImportError as error:
+        except Exception as error:  # noqa: BLE001  # whatever the project's code raises
             yield Error(
-                f"WSCONSUMER[{setting!r}] = {name!r} can't be imported: {error}.",
+                f"WSCONSUMER[{setting!r}] = {name!r} can't be imported: {explain_import(error)}.",
                 hint,
                 id="wsconsumer.E007",
             )
@@ -404,3 +409,51 @@ def _packages() -> Iterator[str]:
 
 def _settings_are_good() -> bool:
     return not any(conf.problems())
+
+
+def _websocket_routes() -> list[Route]:
+    """Return none where the settings or the URLconf are wrong, as E001 to E003 and E008 tell."""
+    routes, _ = read_routes() if _settings_are_good() else ([], None)
+    return [route for route in routes if route.application is not None]
+
+
+Check: TypeAlias = "Callable[..., list[CheckMessage]]"
+
+CHECKS: Final[Mapping[Check, tuple[str, ...]]] = {
+    check_settings: (),
+    check_asgi_application: (),
+    check_urlconf: (Tags.urls,),
+    check_consumers: (Tags.urls,),
+    check_leftovers: (),
+    check_daphne: (),
+    check_runserver: (),
+    check_groups: (),
+    check_declared_groups: (),
+    check_processes: (),
+    check_pools: (),
+    check_csrf_trusted_origins: (),
+    check_functions: (),
+}
+"""Each check, with its tags besides "wsconsumer"."""
+
+DEPLOY_CHECKS: Final[Mapping[Check, tuple[str, ...]]] = {check_allowed_origins: (Tags.security,)}
+"""Those that are run with ``--deploy``."""
+
+
+def register_checks() -> None:
+    """Let Django know them."""
+    for check, tags in CHECKS.items():
+        register(check, "wsconsumer", *tags)
+    for check, tags in DEPLOY_CHECKS.items():
+        register(check, "wsconsumer", *tags, deploy=True)
+
+
+def find_problems() -> list[CheckMessage]:
+    """Run them all, as ``--deploy`` does where ``DEBUG`` is off; one that fails stops no other."""
+    found = []
+    for check in (*CHECKS, *(() if settings.DEBUG else DEPLOY_CHECKS)):
+        try:
+            found += check(app_configs=None)
+        except Exception as error:  # noqa: BLE001  # whatever the project's code raises
+            found.append(Error(f"{check.__name__}() can't be run: {explain_import(error)}."))
+    return [message for message in found if not message.is_silenced()]

@@ -153,6 +153,13 @@ def get(name: str) -> Any:
     return configured.get(name, SETTINGS[name].default)
 
 
+def peek(name: str) -> Any:
+    """Return what the settings have, right or wrong, or the default: for those who only show it."""
+    configured = getattr(settings, "WSCONSUMER", _NOTHING)
+    found = configured if isinstance(configured, Mapping) else _NOTHING
+    return found.get(name, SETTINGS[name].default)
+
+
 def _validate(configured: Mapping[str, Any]) -> None:
     global _validated  # a cache of one
     for problem in problems():

@@ -1,11 +1,13 @@
 """
-Event loops: whether one runs here, one object for each, which any connection can find, and tasks
-that belong to no connection.
+Event loops: whether one runs here, one object for each, which any connection can find, tasks that
+belong to no connection, and threads that nobody waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import Future
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -85,3 +87,25 @@ def start_task(
     """
     loop = asyncio.get_running_loop()
     return asyncio.Task(coroutine, loop=loop, context=Context() if context is None else context)
+
+
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    """
+    Run what may block in a thread of its own.
+
+    Neither the end of the event loop nor that of the process waits for it, as both would for a
+    thread of an executor.
+    """
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()  # from now on nobody can cancel it
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:  # noqa: BLE001  # it is told to who waits
+            done.set_exception(error)
+        except BaseException as error:  # noqa: BLE001  # an event loop would end by it
+            done.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+
+    threading.Thread(target=run, name="wsconsumer-thread", daemon=True).start()
+    return done

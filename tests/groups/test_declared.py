@@ -121,25 +121,25 @@ def test_a_declaration_that_can_not_be(
     ],
 )
 def test_overlaps(one: str, other: str, overlap: bool, settings: Settings) -> None:
-    """E008: two templates that some name fits both, whichever was declared first."""
+    """E009: two templates that some name fits both, whichever was declared first."""
     for pair in ((one, other), (other, one)):
         with declared.only():
             groups = [Group(template) for template in pair]
             found = checks.check_declared_groups()
-            assert [problem.id for problem in found] == ["wsconsumer.E008"] * overlap
+            assert [problem.id for problem in found] == ["wsconsumer.E009"] * overlap
             for problem in found:
                 assert f"{groups[0]!r} and {groups[1]!r} overlap" in problem.msg
 
 
 def test_a_backend_that_can_not_keep(settings: Settings) -> None:
-    """E009: keep= needs a backend that keeps."""
+    """E010: keep= needs a backend that keeps."""
     settings.WSCONSUMER = {"GROUPS": {"BACKEND": "tests.groups.forgetful.ForgetfulBackend"}}
     Group("news")
     assert checks.check_declared_groups() == []
     Group("room.{slug}", keep=5)
     (problem,) = checks.check_declared_groups()
     assert isinstance(problem, Error)
-    assert problem.id == "wsconsumer.E009"
+    assert problem.id == "wsconsumer.E010"
     assert "ForgetfulBackend, can't keep" in problem.msg
     settings.WSCONSUMER = {"GROUPS": {"BACKEND": "no.such.Backend"}}
     assert checks.check_declared_groups() == []  # E006 says what is wrong

@@ -189,8 +189,9 @@ async def test_plain_http() -> None:
 def test_the_command_shows_them() -> None:
     """``manage.py websockets`` lists what stands before dispatch(), outermost first."""
     out = io.StringIO()
-    call_command("websockets", "--json", stdout=out)
-    decorators = {row["path"]: row["decorators"] for row in json.loads(out.getvalue())}
+    call_command("websockets", "--routes", "--json", stdout=out)
+    rows = json.loads(out.getvalue())["routes"]
+    decorators = {row["path"]: row["decorators"] for row in rows}
     assert decorators == {
         "/ws/members/": ["LoginRequiredMixin"],
         "/ws/viewers/": ["PermissionRequiredMixin"],

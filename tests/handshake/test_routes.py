@@ -1,4 +1,4 @@
-"""``routes.py`` and ``manage.py websockets``: what is served where."""
+"""``routes.py`` and ``manage.py websockets --routes``: what is served where."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Translated:
 def websockets(*arguments: str) -> tuple[str, str]:
     """Run the command; return what it wrote to stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
-    call_command("websockets", *arguments, stdout=out, stderr=err)
+    call_command("websockets", "--routes", *arguments, stdout=out, stderr=err)
     return out.getvalue(), err.getvalue()
 
 
@@ -138,7 +138,7 @@ def test_the_table() -> None:
 @override_settings(ROOT_URLCONF="tests.urls", WSCONSUMER={"URLCONF": __name__})
 def test_json() -> None:
     """--json prints the same for programs, from the URLconf that websockets use."""
-    rows = json.loads(websockets("--json")[0])
+    rows = json.loads(websockets("--json")[0])["routes"]
     assert len(rows) == 7
     assert rows[1] == {
         "path": "/ws/rooms/<slug:room>/",
@@ -153,7 +153,7 @@ def test_no_routes(arguments: tuple[str, ...]) -> None:
     """Without routes a person is told how to make one, and a program gets an empty list."""
     out, err = websockets(*arguments)
     if arguments:
-        assert json.loads(out) == []
+        assert json.loads(out) == {"routes": []}
     else:
         assert err == "No websocket routes. Map a consumer: path(..., X.as_view()).\n"
 
@@ -161,5 +161,5 @@ def test_no_routes(arguments: tuple[str, ...]) -> None:
 @override_settings(ROOT_URLCONF=Translated, LANGUAGE_CODE="de")
 def test_routes_with_a_language() -> None:
     """A route of ``i18n_patterns()`` is listed once, with the prefix of ``LANGUAGE_CODE``."""
-    (route,) = json.loads(websockets("--json")[0])
+    (route,) = json.loads(websockets("--json")[0])["routes"]
     assert route["path"] == "/de/ws/"

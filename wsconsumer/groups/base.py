@@ -11,6 +11,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from ..masking import mask
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
@@ -69,6 +71,14 @@ class Backend(ABC):
         Override it for an engine of which sites expect that ``location`` keeps them apart.
         """
         return "wsconsumer"
+
+    def describe(self) -> str:
+        """
+        Return what ``manage.py websockets`` calls the engine, without passwords.
+
+        Override it where there is more to say than ``LOCATION``.
+        """
+        return f"{type(self).__name__} at {mask(self.location) or 'no LOCATION'}"
 
     def warnings(self) -> Sequence[str]:
         """

@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 
 from .. import conf
 from ..escaping import quote
+from ..importing import explain_import
 from ..masking import mask
 from .base import Backend
 
@@ -53,8 +54,8 @@ def make_backend(groups: Mapping[str, Any]) -> Backend:
         raise _not_imported(name, "it is no dotted path")
     try:
         backend: Any = import_string(name)
-    except ImportError as error:
-        raise _not_imported(name, str(error)) from error
+    except Exception as error:
+        raise _not_imported(name, explain_import(error)) from error
     if not (isclass(backend) and issubclass(backend, Backend)):
         raise ImproperlyConfigured(
             f"WSCONSUMER['GROUPS'] names {quote(name)} as the backend, which is no subclass of "

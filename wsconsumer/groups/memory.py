@@ -56,6 +56,10 @@ class MemoryBackend(KeepingBackend):
         self._pending_bytes = 0
         self._is_waited_for = True
 
+    def describe(self) -> str:
+        """Say how far it reaches."""
+        return "the memory of each process, which reaches no other"
+
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
         self.loop = asyncio.get_running_loop()

@@ -6,9 +6,12 @@ import inspect
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from .. import conf
+from ..escaping import quote
+from ..importing import explain_import
 from .access import before_dispatch
 from .views import ConsumerView, websocket_application
 
@@ -52,20 +55,24 @@ class Route(NamedTuple):
         return names
 
 
-def websocket_urlconf() -> str | None:
-    """Return the URLconf in which websockets are looked up, ``None`` for ``ROOT_URLCONF``."""
-    urlconf: str | None = conf.get("URLCONF")
-    return urlconf
-
-
-def all_routes() -> Iterator[Route]:
-    """Yield every pattern of the project's URLconf for websockets."""
-    yield from _routes(get_resolver(websocket_urlconf()), "/", (), ())
-
-
 def websocket_routes() -> Iterator[Route]:
     """Yield the patterns that serve websockets."""
-    return (route for route in all_routes() if route.application is not None)
+    return (route for route in _all_routes(conf.get("URLCONF")) if route.application is not None)
+
+
+def read_routes() -> tuple[list[Route], str | None]:
+    """Return every pattern, or none and what is wrong with the URLconf. It never raises."""
+    urlconf = conf.peek("URLCONF")
+    try:
+        return list(_all_routes(urlconf)), None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the project's code raises
+        name = urlconf or getattr(settings, "ROOT_URLCONF", None)
+        return [], f"The URLconf {quote(name)} can't be loaded: {explain_import(error)}."
+
+
+def _all_routes(urlconf: str | None) -> Iterator[Route]:
+    """Yield every pattern of a URLconf, ``None`` for ``ROOT_URLCONF``."""
+    yield from _routes(get_resolver(urlconf), "/", (), ())
 
 
 def _routes(

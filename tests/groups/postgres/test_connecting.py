@@ -134,7 +134,7 @@ def cloud(
         yield one
         one.answer.set()
         for thread in threading.enumerate():
-            if thread.name == "wsconsumer-postgres":
+            if thread.name == "wsconsumer-thread":
                 thread.join(10)
 
 

@@ -20,6 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from ...counters import counters
 from ...escaping import escape
 from ...log_thread import log
+from ...masking import mask
 from ..base import Backend
 from ..batching import not_accepted
 from ..options import SECONDS, TIMEOUT, check_options
@@ -79,6 +80,16 @@ class PostgresBackend(Backend):
         self._engine = f"PostgreSQL (DATABASES[{self._alias!r}])"
         self._outage = Outage(self._engine)
         self._groups: dict[bytes, str] = {}
+
+    def describe(self) -> str:
+        """Call it what the log calls it, and name the database."""
+        named = connections.settings[self._alias]
+        known = {
+            name.lower(): mask(str(named[name]))
+            for name in ("HOST", "NAME", "USER")
+            if named.get(name)
+        }
+        return " ".join([self._engine, *(f"{name}={value}" for name, value in known.items())])
 
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver

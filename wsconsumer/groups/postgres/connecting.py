@@ -9,8 +9,6 @@ host has its share of the time, and one that failed is the last to be tried next
 from __future__ import annotations
 
 import asyncio
-import threading
-from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from ...escaping import quote
+from ...loops import in_thread
 from ...masking import mask
 from ..batching import answering
 
@@ -33,6 +32,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from concurrent.futures import Future
 
     from psycopg.pq.abc import PGconn
 
@@ -222,25 +222,3 @@ async def ready(socket: int, *, to_read: bool = True, to_write: bool = False) ->
     finally:
         loop.remove_reader(socket)
         loop.remove_writer(socket)
-
-
-def in_thread(work: Callable[[], T]) -> Future[T]:
-    """
-    Run what may block in a thread of its own.
-
-    Neither the end of the event loop nor that of the process waits for it, as both would for a
-    thread of an executor.
-    """
-    done: Future[T] = Future()
-    done.set_running_or_notify_cancel()  # from now on nobody can cancel it
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except Exception as error:  # noqa: BLE001  # it is told to who waits
-            done.set_exception(error)
-        except BaseException as error:  # noqa: BLE001  # an event loop would end by it
-            done.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
-
-    threading.Thread(target=run, name="wsconsumer-postgres", daemon=True).start()
-    return done

@@ -69,6 +69,10 @@ class RedisBackend(Backend):
         number = database(location)
         return f"{prefix}/{number}" if number else prefix
 
+    def describe(self) -> str:
+        """Call it what the log calls it."""
+        return self._location.name
+
     def warnings(self) -> Sequence[str]:
         """Tell that publish/subscribe knows no databases."""
         number = database(self._given)
