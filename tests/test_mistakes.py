@@ -228,9 +228,9 @@ def test_other_names_are_free(name: str) -> None:
     make(**{name: coroutine})
 
 
-def test_a_class_in_a_class_has_its_own_name() -> None:
-    """A message that is called like a hook, in capitals as classes are, is none."""
-    make(Connect=type("Connect", (), {}))
+def test_what_can_be_no_slip_is_free() -> None:
+    """A hook is a function, and a limit is none: other things have names of their own."""
+    make(connects=0, receives=[], outbox_limits=coroutine, Connect=type("Connect", (), {}))
 
 
 def test_names_behind_the_consumer_are_free() -> None:

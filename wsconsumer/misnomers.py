@@ -7,7 +7,6 @@ verb or fact: the lists are fixed, so that every other name is free.
 
 from __future__ import annotations
 
-import inspect
 from functools import cache
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any, Final
@@ -102,8 +101,15 @@ def check_spelling(cls: type, names: Iterable[str]) -> None:
     for base, name in _names_of_others(cls):
         lower = name.lower()
         found = lower if lower in names else meant.get(name)
-        if found is not None and not inspect.isclass(vars(base)[name]):  # a class has its own name
+        if found is not None and _may_be(found, vars(base)[name]):
             raise TypeError(f"{base.__name__}.{name} would never be used. Did you mean {found}?")
+
+
+def _may_be(name: str, value: object) -> bool:
+    """Return whether this can be meant as one of ours: ``connects = 0`` is a counter, no hook."""
+    if name in LIMITS:
+        return not callable(value)
+    return callable(value) and not issubclass(type(value), type)
 
 
 @cache
