@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import re
@@ -12,8 +13,10 @@ from typing import Any, Self
 
 import pytest
 import yaml
+from django.core.handlers import asgi as django_asgi
 from websockets.asyncio.client import connect
 
+import wsconsumer
 from tests.documents import ROOT, Block, blocks
 from tests.engines import free_port
 from tests.programs import require
@@ -80,7 +83,7 @@ def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
         assert not block.file  # a drawing
     elif block.language in {"python", *CHECKS, *RUN_ELSEWHERE}:
         assert block.file
-    else:
+    elif block.language not in PRINTED:
         assert block.language == "sh"
         for command in block.code.replace("\\\n", "").splitlines():
             assert command.split()[0] == "curl" or command in COMMANDS, f"no test runs {command!r}"
@@ -89,8 +92,12 @@ def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
 RUN_ELSEWHERE = {"apache", "haproxy", "js", "vcl"}
 """What ``tests/proxies/`` and ``tests/browsers/`` run."""
 
+PRINTED = {"text"}
+"""What the commands of the page before it print."""
+
 COMMANDS = {
     'pip install "wsconsumer[daphne]"': ["pip"],
+    "python manage.py websockets": ["python"],
     "daphne app:application": ["daphne"],
     "daphne mysite.asgi:application": ["daphne"],
     "uvicorn mysite.asgi:application": ["uvicorn"],
@@ -126,6 +133,39 @@ def test_a_page(page: str, project: Path) -> None:
         options = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
         flags = [word for option in options for word in ("-o", option)]
         python(project, "-m", "pytest", "--ds=mysite.settings", *flags, "mysite")
+
+
+# What the page for troubles says
+
+
+def test_what_the_command_prints(project: Path) -> None:
+    """The page shows it as it is, but for versions, times and the servers that are installed."""
+    write(project, "troubleshooting.md")
+    printed = python(project, "manage.py", "websockets")
+    (shown,) = (block.code for block in ALL if block.language in PRINTED)
+    assert without_versions(printed) == without_versions(shown)
+
+
+def without_versions(printed: str) -> str:
+    """Return what does not depend on what is installed, or on the time."""
+    printed = re.sub(r"^servers .*", "servers", printed, flags=re.MULTILINE)
+    return re.sub(r"\d[\w.]*(?=,|$| ms)", "N", printed, flags=re.MULTILINE)
+
+
+def test_what_the_log_says() -> None:
+    """What the tables quote of the log is what the code writes there, or Django's."""
+    tables = (ROOT / "docs" / "troubleshooting.md").read_text()
+    cells = [row.split("|")[2] for row in tables.splitlines() if row.startswith("| ")]
+    quoted = [text for cell in cells for text in re.findall(r'"([^"]+)"', cell)]
+    files = [*Path(wsconsumer.__file__).parent.rglob("*.py"), Path(django_asgi.__file__)]
+    written = [
+        node.value
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert len(quoted) > 10
+    assert [text for text in quoted if not any(text in each for each in written)] == []
 
 
 # Configuration of other programs, which is read by the programs themselves.
