@@ -13,7 +13,7 @@ from django.test import override_settings
 from wsconsumer import BackendError
 from wsconsumer.groups.api import broadcast
 from wsconsumer.groups.loading import make_backend
-from wsconsumer.masking import mask
+from wsconsumer.masking import mask, mask_urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,14 @@ LOCATIONS: dict[str, tuple[Any, Any]] = {
 def test_what_is_shown(location: Any, shown: Any) -> None:
     """Host, user, path and harmless parameters stay; where it is unclear nothing does."""
     assert mask(location) == shown
+
+
+def test_urls_in_a_text() -> None:
+    """In the words of others only the URLs are looked at."""
+    text = "can't reach 'nats://me:hunter2@host' or redis://:hunter2@host, at 12:30 (a@b)"
+    assert (
+        mask_urls(text) == "can't reach 'nats://me:***@host' or redis://:***@host, at 12:30 (a@b)"
+    )
 
 
 REDIS = "wsconsumer.groups.redis.RedisBackend"

@@ -56,7 +56,7 @@ class Silent(MemoryBackend):
     """A backend that takes everything and brings nothing."""
 
     async def publish(self, group: str, body: bytes) -> None:
-        raise ConnectionResetError("by peer")
+        raise ConnectionResetError("by peer, nats://me:hunter2@host:4222")
 
 
 def run(*arguments: str, **settings: Any) -> tuple[str, bool]:
@@ -141,6 +141,7 @@ FILES = {
     "broken_syntax.py": "def (",
     "broken_name.py": "\nurlpatterns = application = get_application()",
     "broken_exit.py": "raise SystemExit('SECRET_KEY is missing')",
+    "broken_url.py": "raise ValueError('can not read redis://:hunter2@host')",
     "broken_backend.py": "class Backend(\n",
 }
 
@@ -170,6 +171,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "asgi-exit": (
         {"ASGI_APPLICATION": "broken_exit.application"},
         ("SystemExit: SECRET_KEY is missing (", "wsconsumer.E004"),
+    ),
+    "asgi-url": (
+        {"ASGI_APPLICATION": "broken_url.application"},
+        ("ValueError: can not read redis://:***@host (", "wsconsumer.E004"),
     ),
     "asgi-no-path": ({"ASGI_APPLICATION": 5}, ("5 can't be imported: ", "wsconsumer.E004")),
     "asgi-of-django": (
@@ -231,7 +236,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "engine-fails": (
         {"WSCONSUMER": {"GROUPS": {"BACKEND": f"{__name__}.Silent"}}},
-        ("broadcast  ConnectionResetError: by peer",),
+        ("broadcast  ConnectionResetError: by peer, nats://me:***@host:4222",),
     ),
     "function-fails": (
         {"WSCONSUMER": {"THREAD_CONTEXT": "broken_name.context"}},

@@ -19,6 +19,8 @@ _SECRET: Final = re.compile("pass|pwd|secret|token|auth|credential", re.IGNORECA
 _HOSTS: Final = re.compile(r"(\[[\da-fA-F:.]*\]|[^:@\[\]=\s]*)(:\d+)?([,;]\s*|$)")
 """One of several hosts with their ports."""
 
+_URL: Final = re.compile(r"[\w+.-]+://[^\s'\"]+")
+
 
 def mask(location: object) -> str | list[str]:
     """
@@ -29,6 +31,11 @@ def mask(location: object) -> str | list[str]:
     if isinstance(location, list | tuple):
         return list(map(_mask, location))
     return _mask(location)
+
+
+def mask_urls(text: str) -> str:
+    """Return a text without the passwords in its URLs: that of an error that is not ours."""
+    return _URL.sub(lambda found: _mask_url(found[0]), text)
 
 
 def _mask(location: object) -> str:
