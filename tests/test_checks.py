@@ -328,6 +328,7 @@ def test_runserver_without_daphne(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found() == {}
 
 
+@pytest.mark.timeout(70)  # a process of its own imports Twisted
 def test_daphne_that_is_not_first() -> None:
     """Daphne's own check says that it has to come before staticfiles."""
     program = """
