@@ -25,6 +25,7 @@ HOUSE = [
     "apps",
     "management",
     "checks",
+    "group_checks",
     "wiring",
     "live",
     "json_consumer",

@@ -10,7 +10,7 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from wsconsumer import BackendError
+from wsconsumer import BackendError, conf
 from wsconsumer.groups.api import broadcast
 from wsconsumer.groups.loading import make_backend
 from wsconsumer.masking import mask, mask_urls
@@ -130,7 +130,7 @@ async def test_no_error_check_or_log_line_shows_a_password(
     with override_settings(WSCONSUMER={"GROUPS": groups}):
         said += map(str, run_checks(tags=["wsconsumer"], include_deployment_checks=True))
         try:
-            backend = make_backend()
+            backend = make_backend(conf.get("GROUPS"))
             if groups.get("LOCATION") in NOWHERE:
                 await use(backend)
         except (ImproperlyConfigured, BackendError) as error:
@@ -148,7 +148,7 @@ async def use(backend: Backend) -> None:
         await backend.aclose()
 
 
-async def ignore(group: str, body: bytes) -> None:
+async def ignore(group: str, body: bytes, _: object = None) -> None:
     """Take what comes in, which is nothing."""
 
 

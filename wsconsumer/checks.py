@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
-from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from django.apps import apps
-from django.conf import ENVIRONMENT_VARIABLE, settings
+from django.conf import settings
 from django.core.checks import (
     CheckMessage,
     Error,
@@ -19,15 +17,11 @@ from django.core.checks import (
     Warning,  # noqa: A004  # Django's name
     register,
 )
-from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 from django.utils.module_loading import import_string
 
 from . import conf, origins
 from .escaping import quote
-from .groups.declared import declared_groups, overlaps
-from .groups.keeping import KeepingBackend
-from .groups.loading import MEMORY, make_backend
+from .group_checks import check_declared_groups, check_groups, check_pools, check_processes
 from .handshake.routes import Route, read_routes
 from .handshake.views import ConsumerView, names_of
 from .importing import explain_import
@@ -95,7 +89,7 @@ def _leads_to_channels_alone(application: Any) -> bool:
 
 def check_urlconf(**_: Any) -> list[CheckMessage]:
     """E005: consumers in the URLconf that are no views. E008: it can't be loaded."""
-    if not _settings_are_good():
+    if not conf.is_good():
         return []
     routes, problem = read_routes()
     if problem is not None:
@@ -231,7 +225,7 @@ def check_runserver(**_: Any) -> list[CheckMessage]:
 
 def check_allowed_origins(**_: Any) -> list[CheckMessage]:
     """W002: somebody besides named sites may open sockets in visitors' browsers."""
-    if not _settings_are_good():
+    if not conf.is_good():
         return []
     return [
         Warning(
@@ -275,89 +269,6 @@ def _is_trusted_for_csrf(entry: str) -> bool:
     return origins.find_problem(entry) is None and Pattern.parse(entry).is_trusted_for_csrf
 
 
-def check_groups(**_: Any) -> list[CheckMessage]:
-    """E006: the backend of groups can't be made as it is configured. W009: it has its doubts."""
-    if not _settings_are_good():
-        return []
-    try:
-        backend = make_backend(conf.get("GROUPS"))
-    except ImproperlyConfigured as error:
-        return [Error(str(error), id="wsconsumer.E006")]
-    return [Warning(text, id="wsconsumer.W009") for text in backend.warnings()]
-
-
-def check_declared_groups(**_: Any) -> list[CheckMessage]:
-    """E009: declared groups that are not told apart. E010: a backend that can't keep."""
-    problems: list[CheckMessage] = [
-        Error(
-            f"{one!r} and {other!r} overlap: some names fit both, and nobody could say which "
-            "options such a group has.",
-            "Let one of the templates begin with another word.",
-            id="wsconsumer.E009",
-        )
-        for one, other in overlaps()
-    ]
-    kept = [group for group in declared_groups() if group.is_kept]
-    if kept and not check_groups():
-        backend = make_backend(conf.get("GROUPS"))
-        if not isinstance(backend, KeepingBackend):
-            problems.append(
-                Error(
-                    f"{kept[0]!r} is declared with keep=, and the backend of groups, "
-                    f"{type(backend).__qualname__}, can't keep.",
-                    "Leave keep= out, or name another BACKEND in WSCONSUMER['GROUPS'].",
-                    id="wsconsumer.E010",
-                )
-            )
-    return problems
-
-
-def check_processes(**_: Any) -> list[CheckMessage]:
-    """W003: groups stay in one process, and there are several."""
-    if not _settings_are_good() or conf.get("GROUPS").get("BACKEND", MEMORY) != MEMORY:
-        return []
-    evidence = next(_evidence_of_processes(), None)
-    if evidence is None:
-        return []
-    return [
-        Warning(
-            f"{evidence}, so there are several processes, but what is broadcast to groups stays in "
-            "the process where it was broadcast.",
-            "Name a backend that carries to others in WSCONSUMER['GROUPS'], such as "
-            "wsconsumer.groups.redis.RedisBackend or wsconsumer.groups.postgres.PostgresBackend.",
-            id="wsconsumer.W003",
-        )
-    ]
-
-
-def check_pools(**_: Any) -> list[CheckMessage]:
-    """W004: a pool with fewer connections than threads that may want one at once."""
-    if not _settings_are_good():
-        return []
-    threads = conf.get("HANDSHAKE_THREADS") + conf.get("THREADS")
-    return [
-        Warning(
-            f"The connection pool of DATABASES[{alias!r}] has a max_size of {size}, and websockets "
-            f"use up to {threads} threads. Handshakes and pages may wait, and fail.",
-            f'Set OPTIONS["pool"]["max_size"] to at least {threads}, and more for pages; or lower '
-            "WSCONSUMER['HANDSHAKE_THREADS'] and WSCONSUMER['THREADS'].",
-            id="wsconsumer.W004",
-        )
-        for alias, size in _pools()
-        if size < threads
-    ]
-
-
-def _pools() -> Iterator[tuple[str, int]]:
-    """Yield the databases with a connection pool, and its largest size (that of psycopg_pool)."""
-    for alias in connections:
-        pool = connections.settings[alias].get("OPTIONS", {}).get("pool")
-        if pool:
-            sizes = pool if isinstance(pool, dict) else {}
-            smallest = sizes.get("min_size", 4)
-            yield alias, sizes.get("max_size") or smallest
-
-
 FUNCTIONS: Final = {
     "CLIENT_ADDRESS": "Name a function that takes the request and returns the client's address.",
     "THREAD_CONTEXT": "Name a function that takes the request and returns a context manager.",
@@ -367,7 +278,7 @@ FUNCTIONS: Final = {
 
 def check_functions(**_: Any) -> list[CheckMessage]:
     """E007: what a setting names can't be imported."""
-    return list(_missing_functions()) if _settings_are_good() else []
+    return list(_missing_functions()) if conf.is_good() else []
 
 
 def _missing_functions() -> Iterator[CheckMessage]:
@@ -385,35 +296,9 @@ def _missing_functions() -> Iterator[CheckMessage]:
             )
 
 
-def _evidence_of_processes() -> Iterator[str]:
-    workers = os.environ.get("WEB_CONCURRENCY", "")
-    if workers.isdecimal() and int(workers) > 1:
-        yield f"The environment has WEB_CONCURRENCY={workers}"
-    for name in ("CELERY_BROKER_URL", "Q_CLUSTER", "RQ_QUEUES", "HUEY", "DRAMATIQ_BROKER"):
-        if getattr(settings, name, None):
-            yield f"The settings have {name}"
-    for package in _packages():
-        with suppress(ModuleNotFoundError):  # a package that is a module
-            if find_spec(f"{package}.celery") is not None:
-                yield f"There is {package}.celery"
-
-
-def _packages() -> Iterator[str]:
-    """Yield the packages that the settings and the URLconf are in; celery.py is beside them."""
-    for name in (os.environ.get(ENVIRONMENT_VARIABLE, ""), settings.ROOT_URLCONF):
-        package = name.rpartition(".")[0]
-        while package:
-            yield package
-            package = package.rpartition(".")[0]
-
-
-def _settings_are_good() -> bool:
-    return not any(conf.problems())
-
-
 def _websocket_routes() -> list[Route]:
     """Return none where the settings or the URLconf are wrong, as E001 to E003 and E008 tell."""
-    routes, _ = read_routes() if _settings_are_good() else ([], None)
+    routes, _ = read_routes() if conf.is_good() else ([], None)
     return [route for route in routes if route.application is not None]
 
 

@@ -167,6 +167,11 @@ def _validate(configured: Mapping[str, Any]) -> None:
     _validated = configured
 
 
+def is_good() -> bool:
+    """Whether there are no mistakes in ``WSCONSUMER``."""
+    return not any(problems())
+
+
 def problems() -> Iterator[Problem]:
     """Yield the mistakes in ``WSCONSUMER``."""
     configured = getattr(settings, "WSCONSUMER", _NOTHING)

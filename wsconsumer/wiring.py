@@ -127,7 +127,7 @@ def _engine() -> dict[str, Any]:
         "error": None,
     }
     try:
-        backend = make_backend()
+        backend = make_backend(conf.get("GROUPS"))
         facts |= {"prefix": backend.prefix, "description": backend.describe()}
         facts["seconds"] = hear_echo(backend)
     except ImproperlyConfigured as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.checks import Error
 
-from wsconsumer import Group, checks
+from wsconsumer import Group, group_checks
 from wsconsumer.groups import declared
 from wsconsumer.groups.declared import declared as find
 from wsconsumer.groups.declared import kept
@@ -125,7 +125,7 @@ def test_overlaps(one: str, other: str, overlap: bool, settings: Settings) -> No
     for pair in ((one, other), (other, one)):
         with declared.only():
             groups = [Group(template) for template in pair]
-            found = checks.check_declared_groups()
+            found = group_checks.check_declared_groups()
             assert [problem.id for problem in found] == ["wsconsumer.E009"] * overlap
             for problem in found:
                 assert f"{groups[0]!r} and {groups[1]!r} overlap" in problem.msg
@@ -135,14 +135,14 @@ def test_a_backend_that_can_not_keep(settings: Settings) -> None:
     """E010: keep= needs a backend that keeps."""
     settings.WSCONSUMER = {"GROUPS": {"BACKEND": "tests.groups.forgetful.ForgetfulBackend"}}
     Group("news")
-    assert checks.check_declared_groups() == []
+    assert group_checks.check_declared_groups() == []
     Group("room.{slug}", keep=5)
-    (problem,) = checks.check_declared_groups()
+    (problem,) = group_checks.check_declared_groups()
     assert isinstance(problem, Error)
     assert problem.id == "wsconsumer.E010"
     assert "ForgetfulBackend, can't keep" in problem.msg
     settings.WSCONSUMER = {"GROUPS": {"BACKEND": "no.such.Backend"}}
-    assert checks.check_declared_groups() == []  # E006 says what is wrong
+    assert group_checks.check_declared_groups() == []  # E006 says what is wrong
 
 
 def test_realtime_modules_are_found(

@@ -31,7 +31,7 @@ def test_it_comes_back() -> None:
 
     class Hearing(MemoryBackend):
         async def start(self, deliver: Deliver) -> None:
-            async def note(group: str, body: bytes) -> None:
+            async def note(group: str, body: bytes, _: object = None) -> None:
                 heard.append((threading.get_ident(), group))
                 await deliver(group, body)
 
@@ -49,12 +49,12 @@ class RefusingToStart(MemoryBackend):
 
 
 class RefusingToPublish(MemoryBackend):
-    async def publish(self, group: str, body: bytes) -> None:
+    async def publish(self, group: str, body: bytes, _: object = None) -> None:
         raise BackendError("did not take it") from ConnectionResetError("by peer")
 
 
 class RefusingWithoutCause(MemoryBackend):
-    async def publish(self, group: str, body: bytes) -> None:
+    async def publish(self, group: str, body: bytes, _: object = None) -> None:
         raise BackendError("did not take it")
 
 
@@ -74,7 +74,7 @@ class SlowToSubscribe(MemoryBackend):
 
 
 class Losing(MemoryBackend):
-    async def publish(self, group: str, body: bytes) -> None:
+    async def publish(self, group: str, body: bytes, _: object = None) -> None:
         """Lose it."""
 
 

@@ -97,7 +97,7 @@ class _Echo:
         finally:
             connections.close_all()
 
-    async def _deliver(self, group: str, body: bytes) -> None:
+    async def _deliver(self, group: str, body: bytes, _: object = None) -> None:
         self._came.set()
 
     def _fail(self, error: Exception, patience: float) -> None:

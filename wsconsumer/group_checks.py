@@ -1,0 +1,126 @@
+"""System checks of the groups, and of how many processes and threads there are."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from django.conf import ENVIRONMENT_VARIABLE, settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from . import conf
+from .groups.declared import declared_groups, overlaps
+from .groups.keeping import KeepingBackend
+from .groups.loading import MEMORY, make_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def check_groups(**_: Any) -> list[CheckMessage]:
+    """E006: the backend of groups can't be made as it is configured. W009: it has its doubts."""
+    if not conf.is_good():
+        return []
+    try:
+        backend = make_backend(conf.get("GROUPS"))
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="wsconsumer.E006")]
+    return [Warning(text, id="wsconsumer.W009") for text in backend.warnings()]
+
+
+def check_declared_groups(**_: Any) -> list[CheckMessage]:
+    """E009: declared groups that are not told apart. E010: a backend that can't keep."""
+    problems: list[CheckMessage] = [
+        Error(
+            f"{one!r} and {other!r} overlap: some names fit both, and nobody could say which "
+            "options such a group has.",
+            "Let one of the templates begin with another word.",
+            id="wsconsumer.E009",
+        )
+        for one, other in overlaps()
+    ]
+    kept = [group for group in declared_groups() if group.is_kept]
+    if kept and not check_groups():
+        backend = make_backend(conf.get("GROUPS"))
+        if not isinstance(backend, KeepingBackend):
+            problems.append(
+                Error(
+                    f"{kept[0]!r} is declared with keep=, and the backend of groups, "
+                    f"{type(backend).__qualname__}, can't keep.",
+                    "Leave keep= out, or name another BACKEND in WSCONSUMER['GROUPS'].",
+                    id="wsconsumer.E010",
+                )
+            )
+    return problems
+
+
+def check_processes(**_: Any) -> list[CheckMessage]:
+    """W003: groups stay in one process, and there are several."""
+    if not conf.is_good() or conf.get("GROUPS").get("BACKEND", MEMORY) != MEMORY:
+        return []
+    evidence = next(_evidence_of_processes(), None)
+    if evidence is None:
+        return []
+    return [
+        Warning(
+            f"{evidence}, so there are several processes, but what is broadcast to groups stays in "
+            "the process where it was broadcast.",
+            "Name a backend that carries to others in WSCONSUMER['GROUPS'], such as "
+            "wsconsumer.groups.redis.RedisBackend or wsconsumer.groups.postgres.PostgresBackend.",
+            id="wsconsumer.W003",
+        )
+    ]
+
+
+def _evidence_of_processes() -> Iterator[str]:
+    workers = os.environ.get("WEB_CONCURRENCY", "")
+    if workers.isdecimal() and int(workers) > 1:
+        yield f"The environment has WEB_CONCURRENCY={workers}"
+    for name in ("CELERY_BROKER_URL", "Q_CLUSTER", "RQ_QUEUES", "HUEY", "DRAMATIQ_BROKER"):
+        if getattr(settings, name, None):
+            yield f"The settings have {name}"
+    for package in _packages():
+        with suppress(ModuleNotFoundError):  # a package that is a module
+            if find_spec(f"{package}.celery") is not None:
+                yield f"There is {package}.celery"
+
+
+def _packages() -> Iterator[str]:
+    """Yield the packages that the settings and the URLconf are in; celery.py is beside them."""
+    for name in (os.environ.get(ENVIRONMENT_VARIABLE, ""), settings.ROOT_URLCONF):
+        package = name.rpartition(".")[0]
+        while package:
+            yield package
+            package = package.rpartition(".")[0]
+
+
+def check_pools(**_: Any) -> list[CheckMessage]:
+    """W004: a pool with fewer connections than threads that may want one at once."""
+    if not conf.is_good():
+        return []
+    threads = conf.get("HANDSHAKE_THREADS") + conf.get("THREADS")
+    return [
+        Warning(
+            f"The connection pool of DATABASES[{alias!r}] has a max_size of {size}, and websockets "
+            f"use up to {threads} threads. Handshakes and pages may wait, and fail.",
+            f'Set OPTIONS["pool"]["max_size"] to at least {threads}, and more for pages; or lower '
+            "WSCONSUMER['HANDSHAKE_THREADS'] and WSCONSUMER['THREADS'].",
+            id="wsconsumer.W004",
+        )
+        for alias, size in _pools()
+        if size < threads
+    ]
+
+
+def _pools() -> Iterator[tuple[str, int]]:
+    """Yield the databases with a connection pool, and its largest size (that of psycopg_pool)."""
+    for alias in connections:
+        pool = connections.settings[alias].get("OPTIONS", {}).get("pool")
+        if pool:
+            sizes = pool if isinstance(pool, dict) else {}
+            smallest = sizes.get("min_size", 4)
+            yield alias, sizes.get("max_size") or smallest
