@@ -106,6 +106,7 @@ HOUSE = [
     "sessions",
     "connection.monitor",
     "connection.heartbeats",
+    "connection.deadlines",
     "connection.read_ahead",
     "connection.watchdog",
     "connection.connection",

@@ -169,6 +169,34 @@ async def test_nothing_holds_a_hook_that_was_cancelled(ending: str) -> None:
     assert [ref() for ref in seen if ref() is not None] == []
 
 
+@pytest.mark.parametrize("kind", [Plain, Member])
+@pytest.mark.parametrize("server", [Wire, KnownServer])
+async def test_nothing_holds_a_connection_whose_time_was_over(
+    kind: type[Plain], server: type[Wire]
+) -> None:
+    """Nor is anything left of what closed it."""
+    seen: list[weakref.ref[Any]] = []
+
+    class Expired(kind):  # type: ignore[misc,valid-type]  # the parameter
+        def setup(self, *args: Any, **kwargs: Any) -> None:
+            super().setup(*args, **kwargs)
+            self._wsconsumer.expire_at(0)
+
+    wire = server(CONNECT)
+    task = asyncio.create_task(Expired.as_asgi(seen=seen)(scope(), wire.receive, wire.send))
+    await wire.until_sent(1)
+    await asyncio.sleep(0)
+    monitor().tick()
+    await wire.until_sent(2)
+    wire.put(disconnect(4401))
+    async with asyncio.timeout(5):
+        await task
+    del task, wire
+    await asyncio.sleep(0)
+    assert seen
+    assert [ref() for ref in seen if ref() is not None] == []
+
+
 async def test_nothing_holds_a_connection_that_was_denied() -> None:
     """A consumer that rejects leaves nothing either."""
     seen: list[weakref.ref[Any]] = []

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 from django.http import Http404
 
 from .escaping import message_of
+from .exceptions import InvalidState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,3 +107,13 @@ def too_early(cls: type, name: str) -> str:
         f"{cls.__name__}.{name} is not there yet in __init__(). Use it in a hook, or override "
         "`def setup(self, request, *args, **kwargs)` and call super().setup() first."
     )
+
+
+class NotConnected:
+    """Stands for the connection of a consumer that has none yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise InvalidState(
+            "This consumer has no connection yet. The verbs and facts of a connection are there in "
+            "its hooks; in __init__(), setup() and dispatch() there is only the consumer."
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from .cancellation import Cancellations, Cause, consists_of, contains
@@ -21,6 +22,7 @@ from .groups.base import Position
 from .groups.framed import FramedMember
 from .groups.hub import Hub, hub
 from .groups.member import Member
+from .hints import NotConnected
 from .hooks import check_answer
 from .protocol import Action, CloseCode, ConnectionState, empty_message
 from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, log_too_big
@@ -60,16 +62,6 @@ class Consumer(Protocol):
     async def group_reset(self, group: str) -> None: ...
 
 
-class NotConnected:
-    """Stands for the connection of a consumer that has none yet."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise InvalidState(
-            "This consumer has no connection yet. The verbs and facts of a connection are there in "
-            "its hooks; in __init__(), setup() and dispatch() there is only the consumer."
-        )
-
-
 class Session(GroupHooks):
     """
     Runs one consumer; ``connection`` is there once it is being served.
@@ -85,6 +77,7 @@ class Session(GroupHooks):
         "_consumer",
         "_deadline",
         "_dropped",
+        "_expires",
         "_hears_groups",
         "_hears_resets",
         "_hub",
@@ -105,6 +98,11 @@ class Session(GroupHooks):
         self.connection = cast("Connection", NotConnected())
         self.handling: Event | None = None
         self.member: Member | None = None
+        self._expires = inf
+
+    def expire_at(self, timestamp: float) -> None:
+        """Close with 4401 at a time, in seconds since 1970; of several, the first counts."""
+        self._expires = min(self._expires, timestamp)
 
     def serve(
         self,
@@ -180,6 +178,8 @@ class Session(GroupHooks):
         self._cancellations = Cancellations(task)
         self._monitor = monitor()
         self._monitor.watch(self)
+        if self._expires < inf:
+            self._monitor.deadlines.expire(self.connection, self._expires)
 
     async def _connect(self) -> bool:
         """Let the consumer decide; return whether the connection was accepted."""

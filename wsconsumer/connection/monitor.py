@@ -4,8 +4,9 @@ The monitor: one ticker per event loop that looks after time, so that no connect
 It notices a client that leaves while a hook runs. The loop of a consumer reads nothing while a hook
 runs, so at each tick the monitor looks for hooks that were already running at the last one, and
 reads ahead for those alone: see ``read_ahead.py``. A connection whose hooks are quick never pays
-for it. It also looks for closes that are not answered, and for members of groups that take nothing.
-Its ticks are the pulse that ``watchdog.py`` looks at.
+for it. It also looks for closes that are not answered, for members of groups that take nothing, and
+for connections whose time is over: see ``deadlines.py``. Its ticks are the pulse that
+``watchdog.py`` looks at.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..loops import PerLoop
+from .deadlines import Deadlines
 from .heartbeats import Heartbeats
 from .read_ahead import ReadAhead
 from .watchdog import Pulse
@@ -41,7 +43,11 @@ TICK: Final = 0.4
 
 
 class Monitor:
-    """Looks after the sessions of one event loop, while there are any."""
+    """
+    Looks after the sessions of one event loop, while there are any.
+
+    ``deadlines``: the connections that are to be closed at a time.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -50,6 +56,7 @@ class Monitor:
         self._timer: asyncio.TimerHandle | None = None
         self._pulse = Pulse()
         self.heartbeats = Heartbeats()
+        self.deadlines = Deadlines()
 
     def watch(self, session: Watched) -> None:
         """Look after a session from now on."""
@@ -61,6 +68,7 @@ class Monitor:
         """Stop looking after a session."""
         del self._seen[session]
         self.heartbeats.forget(session.connection)
+        self.deadlines.forget(session.connection)
         ahead = self._ahead.pop(session, None)
         if ahead is not None:
             ahead.stop()
@@ -84,6 +92,7 @@ class Monitor:
             if session.member is not None:
                 session.member.look_after(now)
         self.heartbeats.look_after(now)
+        self.deadlines.look_after(now)
 
     def _read_ahead(self, session: Watched) -> None:
         ahead = self._ahead.get(session)
