@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SECRET_KEY = "only for tests"
+SECRET_KEY = "only for tests, and long enough for HMAC with SHA-256"
 ALLOWED_HOSTS = ["testserver", "example.com", ".example.org", "localhost", "127.0.0.1"]
 INSTALLED_APPS = [
     "wsconsumer",
