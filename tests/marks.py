@@ -14,6 +14,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 FOLDERS: Final = {
     "tests/attacks": "servers",
+    "tests/authentication/test_installed": "processes",
+    "tests/authentication/test_sentry": "processes",
     "tests/browsers": "servers",
     "tests/kit/test_other_runners": "processes",
     "tests/kit/test_runners": "processes",
