@@ -76,6 +76,13 @@ def write(project: Path, page: str) -> list[Block]:
     return found
 
 
+def settings_of(page: str, files: list[Block]) -> str:
+    """Return the settings of a page's project: ``mysite.PAGE_settings`` if it shows such a file."""
+    own = f"{page.removesuffix('.md')}_settings"
+    is_shown = any(block.file == f"mysite/{own}.py" for block in files)
+    return f"mysite.{own if is_shown else 'settings'}"
+
+
 @pytest.mark.parametrize("block", ALL, ids=lambda block: f"{block.page}:{block.file}")
 def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
     """Files have names, shell is of the commands below; there is nothing else."""
@@ -90,7 +97,7 @@ def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
 
 
 RUN_ELSEWHERE = {"apache", "haproxy", "js", "vcl"}
-"""What ``tests/proxies/`` and ``tests/browsers/`` run."""
+"""What ``tests/proxies/``, ``tests/browsers/`` and ``tests/authentication/`` run."""
 
 PRINTED = {"text"}
 """What the commands of the page before it print."""
@@ -120,15 +127,16 @@ this test came to run.
 def test_a_page(page: str, project: Path) -> None:
     """The files of a page make a project that passes Django's checks and its own tests."""
     files = write(project, page)
-    python(project, "manage.py", "check", "--fail-level", "WARNING")
+    settings = {"DJANGO_SETTINGS_MODULE": settings_of(page, files)}
+    python(project, "manage.py", "check", "--fail-level", "WARNING", **settings)
     modules = [block.file.removesuffix(".py").replace("/", ".") for block in files]
     if "app" in modules:  # configures its own settings
         python(project, "-c", "import app")
         modules.remove("app")
     program = "".join(f"import {module}\n" for module in ["django\ndjango.setup()", *modules])
-    python(project, "-c", program, DJANGO_SETTINGS_MODULE="mysite.settings")
+    python(project, "-c", program, **settings)
     if any(block.file == "mysite/tests.py" for block in files):
-        python(project, "manage.py", "test", "mysite")
+        python(project, "manage.py", "test", "mysite", **settings)
     if any(block.file == "mysite/test_with_pytest.py" for block in files):
         options = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
         flags = [word for option in options for word in ("-o", option)]

@@ -10,6 +10,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from websockets.exceptions import InvalidStatus
 
 from tests.chromium import chromium
+from tests.documents import ROOT, block_of
 from tests.servers.harness import HOST, Server, running
 
 if TYPE_CHECKING:
@@ -23,9 +24,25 @@ LIFETIME = 6
 OPEN = """
     const [url, subprotocols, done] = arguments;
     const socket = new WebSocket(url, subprotocols);
+    socket.onmessage = ({ data }) => done([data, socket.protocol]);
+    socket.onerror = () => done("denied");
+"""
+
+RUN = """
+    const [script, token, another, done] = arguments;
     const heard = [];
-    socket.onmessage = ({ data }) => heard.push(data, socket.protocol);
-    socket.onclose = ({ code, reason }) => done([...heard, code, reason]);
+    window.WebSocket = class extends WebSocket {
+        constructor(...given) {
+            super(...given);
+            this.addEventListener("close", ({ code, reason }) => heard.push(code, reason));
+            this.addEventListener("message", ({ data }) => {
+                heard.push(data);
+                if (heard.length > 1) done(heard);
+            });
+        }
+    };
+    window.refreshToken = async () => another;
+    new Function("token", script + "openNotes(token);")(token);
 """
 
 
@@ -65,15 +82,24 @@ async def test_a_client_that_sets_a_header(site: Server) -> None:
 
 
 def test_a_browser(browser: Chrome, site: Server) -> None:
-    """Its token comes in a subprotocol; when it ends, the page is told with 4401."""
+    """Its token comes in a subprotocol, and a cookie is not enough."""
     browser.get(f"http://{HOST}:{site.port}/page/")
     browser.add_cookie({"name": "sessionid", "value": "ada"})
 
     def opened(*subprotocols: str) -> object:
         return browser.execute_async_script(OPEN, site.url("/ws/"), subprotocols)
 
-    assert opened() == [1006, ""]
-    assert opened("bearer", "nonsense") == [1006, ""]
-    token = make_token(seconds=LIFETIME)
-    assert opened("bearer", token) == ["user 7", "bearer", 4401, "the token has expired"]
-    assert opened("bearer", token) == [1006, ""]
+    assert opened() == opened("bearer", "nonsense") == "denied"
+    assert opened("bearer", make_token(minutes=1)) == ["user 7", "bearer"]
+
+
+@pytest.mark.skipif(not (ROOT / "docs").exists(), reason="the tests are run without the documents")
+def test_a_page_whose_token_ends(browser: Chrome, site: Server) -> None:
+    """It is told with 4401, and the script of the page about this comes back with a new one."""
+    script = block_of("docs/authentication.md", "js").code
+    assert "wss://example.com/ws/jwt/" in script
+    script = script.replace("wss://example.com/ws/jwt/", site.url("/ws/"))
+    browser.get(f"http://{HOST}:{site.port}/page/")
+    tokens = make_token(seconds=LIFETIME), make_token(minutes=1)
+    heard = browser.execute_async_script(RUN, script, *tokens)
+    assert heard == ["user 7", 4401, "the token has expired", "user 7"]

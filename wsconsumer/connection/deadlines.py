@@ -1,8 +1,9 @@
 """
 Closes that time brings: at its time a connection is closed, with the code and reason it has for it.
 
-The monitor looks at the clock of its event loop at each tick. The next time to come is all that a
-tick asks for, so that connections without such a time cost nothing, and those with one next to it.
+At each tick of the monitor the event loop's clock is compared with the next time to come, and with
+nothing else until that is there. So a connection with such a time costs no timer and no task, and
+one without costs nothing at all.
 """
 
 from __future__ import annotations
