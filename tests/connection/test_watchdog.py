@@ -10,6 +10,7 @@ import pytest
 
 from wsconsumer import JsonWebsocketConsumer, WebsocketConsumer
 from wsconsumer.connection import watchdog
+from wsconsumer.connection.monitor import monitor
 from wsconsumer.connection.watchdog import Pulse, Watchdog
 from wsconsumer.counters import counters
 from wsconsumer.test import connect
@@ -172,3 +173,5 @@ async def test_nothing_is_watched_when_nobody_is_there(told: Told) -> None:
             await ws.advance(0.5)
             assert len(watchdog.watchdog()._pulses) == 1  # noqa: SLF001  # it says so to nobody
         assert len(watchdog.watchdog()._pulses) == 0  # noqa: SLF001
+    monitor().tick()
+    assert len(watchdog.watchdog()._pulses) == 0  # noqa: SLF001

@@ -79,7 +79,8 @@ class Monitor:
 
     def tick(self) -> None:
         """Look at every session once."""
-        self._pulse.beat()
+        if self._seen:  # nobody would stop the pulse again
+            self._pulse.beat()
         now = self._loop.time()
         for session, seen in self._seen.items():
             handling = session.handling
