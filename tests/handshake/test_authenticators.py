@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 from django.utils.functional import SimpleLazyObject
-from ninja.errors import HttpError
+from ninja.errors import AuthenticationError, HttpError
 from ninja.security import HttpBearer
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
@@ -156,6 +156,18 @@ def test_what_was_set_for_nobody_is_taken_back() -> None:
     assert Asking(asked, [first, second]).ask() is None
     assert seen == [(ADA, None)]
     assert (asked.user, asked.auth) == (ADA, "middleware's")
+
+
+def test_what_was_set_for_who_is_refused_is_taken_back() -> None:
+    """Who sets a user and then refuses leaves nothing behind for logs to believe."""
+
+    def ask(request: Any) -> None:
+        request.user = BOB
+        raise AuthenticationError
+
+    asked = request(user=ADA)
+    assert isinstance(Asking(asked, [ask, saying(BOB)]).ask(), Refused)
+    assert asked.user == ADA
 
 
 def test_an_auth_that_is_set() -> None:

@@ -85,17 +85,13 @@ class Asking:
         before = [getattr(self._request, name, None) for name in ("user", "auth")]
         for authenticator in self._authenticators:
             self._request.auth = None
-            try:
-                answer = _call(authenticator, self._request_for(authenticator))
-            except Exception as error:
-                if (refused := self._refuse_with(authenticator, error)) is None:
-                    raise
-                return refused
-            found = self._read(authenticator, answer, before[0])
-            if found is not None:
-                return found
+            outcome = self._ask(authenticator, before[0])
+            if isinstance(outcome, Found):
+                return outcome
             # It may have set both although it found nobody.
             self._request.user, self._request.auth = before
+            if outcome is not None:
+                return outcome
         return None
 
     def refuse(self, reason: str | None = None, status: int = 401, detail: Any = None) -> Refused:
@@ -117,6 +113,15 @@ class Asking:
             response.headers["WWW-Authenticate"] = challenge
         names = ", ".join(map(_name, self._authenticators))
         return Refused(response, reason or f"no user was found by {names}")
+
+    def _ask(self, authenticator: object, before: Any) -> Found | Refused | None:
+        try:
+            answer = _call(authenticator, self._request_for(authenticator))
+        except Exception as error:
+            if (refused := self._refuse_with(authenticator, error)) is None:
+                raise
+            return refused
+        return self._read(authenticator, answer, before)
 
     def _read(self, authenticator: object, answer: Any, before: Any) -> Found | Refused | None:
         if not (_is_user(answer) or answer):
