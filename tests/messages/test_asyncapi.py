@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -21,11 +22,17 @@ from django.test import override_settings
 from django.urls import include, path, re_path
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
+from jsonschema import Draft7Validator
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT7
 
 from tests import npm
 from tests.messages.vocabulary import Count, Kick, Number, Refresh, Said, Say
 from wsconsumer import WebsocketConsumer
 from wsconsumer.messages import Error, Message, MessageConsumer, Meta, on
+
+SCHEMA = Path(__file__).with_name("asyncapi") / "schema-3.0.0.json"
 
 
 class Colour(TextChoices):
@@ -100,7 +107,7 @@ class Room(MessageConsumer):
 
     sends = (Said,)
 
-    @on
+    @on(errors={"spam": "The text looks like an advertisement."})
     async def say(self, message: Say | Kick) -> None:
         """Say something to all."""
 
@@ -181,20 +188,77 @@ def refs(names: list[str], prefix: str) -> list[dict[str, str]]:
     return [{"$ref": f"{prefix}{name}"} for name in names]
 
 
+def break_an_action(document: Any) -> None:
+    document["operations"]["lounge.room.say"]["action"] = "listen"
+
+
+def break_an_example(document: Any) -> None:
+    document["components"]["messages"]["Count"]["examples"][0]["payload"]["to"] = "x"
+
+
+def break_a_reference(document: Any) -> None:
+    document["operations"]["lounge.room.say"]["reply"]["messages"] += refs(["Lost"], "#/channels/")
+
+
+DOCUMENT = "urn:document"
+MISTAKES: list[Callable[[Any], None]] = [break_an_action, break_an_example, break_a_reference]
+
+
+def errors_in(document: Any) -> list[str]:
+    """Return what AsyncAPI's schema, or JSON Schema's, has against a document."""
+    errors = list(Draft7Validator(json.loads(SCHEMA.read_text())).iter_errors(document))
+    resources = Registry().with_resource(DOCUMENT, DRAFT7.create_resource(document))
+    lost = [ref for ref in refs_in(document) if not leads_somewhere(resources, ref)]
+    for message in document["components"]["messages"].values():
+        payload = {"$ref": f"{DOCUMENT}{message['payload']['$ref']}"}
+        validator = Draft7Validator(payload, registry=resources)
+        for example in message.get("examples", ()):
+            errors += validator.iter_errors(example["payload"])
+    return [*lost, *(error.message for error in errors)]
+
+
+def refs_in(value: Any) -> Iterator[str]:
+    """Yield each reference of a document."""
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, dict | list):
+            yield from refs_in(each)
+    if isinstance(value, dict) and isinstance(value.get("$ref"), str):
+        yield value["$ref"]
+
+
+def leads_somewhere(resources: Any, ref: str) -> bool:
+    """Whether there is something in the document that a reference means."""
+    try:
+        resources.resolver(DOCUMENT).lookup(ref)
+    except Unresolvable:
+        return False
+    return True
+
+
+def test_the_document_is_what_asyncapi_says() -> None:
+    """AsyncAPI's own schema has nothing against it, its references lead somewhere, and its examples
+    are what its schemas describe."""
+    assert errors_in(asyncapi()) == []
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_would_be_found(mistake: Callable[[Any], None]) -> None:
+    """A document with a mistake in it is not found to be good."""
+    document = asyncapi()
+    mistake(document)
+    assert errors_in(document) != []
+
+
 @pytest.mark.processes
 @pytest.mark.timeout(npm.TIMEOUT)
 def test_a_public_validator_accepts_the_document() -> None:
     """AsyncAPI's own parser finds no error in it, and does find those that are put in."""
-    document = asyncapi()
-    broken = json.loads(json.dumps(document))
-    broken["operations"]["lounge.room.say"]["action"] = "listen"
-    broken["components"]["messages"]["Count"]["examples"][0]["payload"]["to"] = "x"
-    wrong = json.loads(json.dumps(document))
-    wrong["operations"]["lounge.room.say"]["reply"]["messages"] += refs(["Lost"], "#/channels/")
-    found = npm.asyncapi_errors([document, broken, wrong])
-    assert found[0] == []
-    assert found[1] != []
-    assert found[2] != []
+    documents = [asyncapi() for _ in range(3)]
+    break_an_action(documents[1])
+    break_a_reference(documents[2])
+    good, *bad = npm.asyncapi_errors(documents)
+    assert good == []
+    assert all(bad)
 
 
 def test_channels() -> None:
@@ -241,8 +305,10 @@ def test_operations() -> None:
         },
         "security": [{"$ref": "#/components/securitySchemes/session"}],
         "x-stream": False,
+        "x-errors": {"spam": "The text looks like an advertisement."},
     }
     order = operations["lounge.room.order"]
+    assert "x-errors" not in order
     assert order["messages"] == refs(["Order", "Node"], f"{room}/messages/")
     assert order["reply"]["messages"] == refs(["Labelled", "Ok", "Error"], f"{room}/messages/")
     count = operations["lounge.room.count"]
@@ -283,6 +349,11 @@ def test_messages() -> None:
     ]
     codes = [each["payload"]["code"] for each in messages["Error"]["examples"]]
     assert codes[:2] == ["invalid", "unknown_type"]
+    assert messages["Error"]["examples"][-1]["payload"] == {
+        "type": "error",
+        "code": "spam",
+        "detail": "The text looks like an advertisement.",
+    }
 
 
 def test_schemas_are_of_draft_7() -> None:

@@ -29,7 +29,7 @@ class Chat(MessageConsumer):
     async def count(self, message: Count) -> AsyncIterator[Number]:
         yield Number(message.to)
 
-    @on(concurrent=True)
+    @on(concurrent=True, errors={"full": "No more fit in.", "invalid": "Ours."})
     async def fail(self, message: Fail) -> Number | Said | None: ...
 
     @on
@@ -43,13 +43,15 @@ def test_the_interface_of_a_class() -> None:
     assert dict(interface.replies) == {"said": Said, "number": Number}
     assert dict(interface.events) == {"kick": Kick, "refresh.page": Refresh}
     assert dict(interface.sends) == {"number": Number}
-    assert "permission_denied" in interface.errors
+    assert interface.errors["full"] == "No more fit in."
+    assert interface.errors["invalid"] != "Ours."
     assert not interface.authorizes
     say, count, fail, kick = dict.fromkeys(interface.handlers.values())
     assert (say.name, say.takes, say.replies, say.answers_ok) == ("say", (Say,), (Said,), False)
     assert (say.is_stream, say.is_task, say.function.__doc__) == (False, False, "Say it.")
     assert (count.replies, count.is_stream, count.is_task) == ((Number,), True, True)
     assert (fail.replies, fail.answers_ok, fail.is_task) == ((Number, Said), True, True)
+    assert dict(fail.errors) == {"full": "No more fit in.", "invalid": "Ours."}
     assert (kick.takes, kick.replies, kick.answers_ok) == ((Kick, Refresh), (), True)
 
 
@@ -190,6 +192,14 @@ async def say(self: Any, message: Say) -> None: ...
 async def shout(self: Any, message: Say) -> None: ...
 
 
+def failing(errors: Any) -> Any:
+    """Return a handler that declares errors."""
+
+    async def say(self: Any, message: Say) -> None: ...
+
+    return on(errors=errors)(say)
+
+
 class OtherSay(Message, tag="say"):
     """Another message with the same type."""
 
@@ -237,6 +247,16 @@ async def other(self: Any, message: OtherSay) -> OtherSaid: ...  # type: ignore[
             TypeError,
             "@on expects a method, got 'say'. The type of the message",
         ),
+        (
+            lambda: make(say=failing(["full"])),
+            TypeError,
+            r"Bad.say must declare its errors as codes with their meanings, got \['full'\]. Write",
+        ),
+        (
+            lambda: make(say=failing({"full": 7})),
+            TypeError,
+            "Bad.say must declare its errors as codes",
+        ),
     ],
     ids=[
         "two handlers",
@@ -252,6 +272,8 @@ async def other(self: Any, message: OtherSay) -> OtherSaid: ...  # type: ignore[
         "authorize",
         "receive",
         "a text for @on",
+        "codes without meanings",
+        "a number for a meaning",
     ],
 )
 def test_a_mistake_in_a_class(bad: Callable[[], Any], error: type[Exception], text: str) -> None:

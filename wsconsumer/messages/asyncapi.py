@@ -126,6 +126,7 @@ class _Writer:
                 "messages": self._messages(mapped, answers(handler)),
             },
             "x-stream": handler.is_stream,
+            **({"x-errors": dict(handler.errors)} if handler.errors else {}),
         }
 
     def _operation(self, mapped: Mapped, action: str, kinds: Iterable[type[Message]]) -> Document:

@@ -8,8 +8,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine
-from types import NoneType, UnionType
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Mapping,
+)
+from types import MappingProxyType, NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -39,6 +46,14 @@ S = TypeVar("S", bound="Message")
 
 _MARK = "_wsconsumer_on"
 _STREAMS = (AsyncIterator, AsyncGenerator, AsyncIterable)
+_NO_ERRORS: Mapping[str, str] = MappingProxyType({})
+
+
+class _Mark(NamedTuple):
+    """What ``@on`` was given."""
+
+    concurrent: bool
+    errors: Mapping[str, str]
 
 
 @overload
@@ -52,19 +67,23 @@ def on(handler: Callable[[C, M], AsyncIterator[S]], /) -> Callable[[C, M], Async
 
 
 @overload
-def on(*, concurrent: bool) -> _Decorator: ...
+def on(*, concurrent: bool = ..., errors: Mapping[str, str] = ...) -> _Decorator: ...
 
 
-def on(handler: Any = None, /, *, concurrent: bool = False) -> Any:
+def on(
+    handler: Any = None, /, *, concurrent: bool = False, errors: Mapping[str, str] = _NO_ERRORS
+) -> Any:
     """
     Let a method handle the messages, or the events, that its argument is annotated with.
 
     What it returns is the reply; an async generator answers with a stream. ``concurrent=True`` runs
-    it as a task beside the messages that come after; the default is one after the other.
+    it as a task beside the messages that come after; the default is one after the other. ``errors``
+    says what the codes mean of the ``MessageError`` that it may raise, for those who describe it.
     """
+    mark = _Mark(concurrent, errors)
     if handler is None:
-        return lambda handler: _mark(handler, concurrent=concurrent)
-    return _mark(handler, concurrent=concurrent)
+        return lambda handler: _mark(handler, mark)
+    return _mark(handler, mark)
 
 
 class _Decorator:
@@ -85,13 +104,13 @@ class _Decorator:
         raise NotImplementedError
 
 
-def _mark(handler: Any, *, concurrent: bool) -> Any:
+def _mark(handler: Any, mark: _Mark) -> Any:
     if not callable(handler):
         raise TypeError(
             f"@on expects a method, got {quote(handler)}. The type of the message is the "
             "annotation of its argument: `async def say(self, message: Say) -> None`."
         )
-    setattr(handler, _MARK, concurrent)
+    setattr(handler, _MARK, mark)
     return handler
 
 
@@ -106,7 +125,8 @@ class Handler(NamedTuple):
 
     ``takes`` are the messages and events, ``replies`` what it may answer with; ``answers_ok`` tells
     whether it may return nothing, ``is_stream`` whether it yields its replies. ``is_task`` says
-    that it runs beside the messages that come after.
+    that it runs beside the messages that come after. ``errors`` are the codes with which it may
+    fail, each with what it means, as far as it declares them.
     """
 
     name: str
@@ -116,6 +136,7 @@ class Handler(NamedTuple):
     answers_ok: bool
     is_stream: bool
     is_task: bool
+    errors: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, owner: type, name: str, function: Any) -> Self:
@@ -137,7 +158,9 @@ class Handler(NamedTuple):
                 )
         takes = _takes(where, hints[parameter])
         replies = _replies(where, hints["return"], is_stream=is_stream)
-        is_task = is_stream or getattr(function, _MARK)
+        mark: _Mark = getattr(function, _MARK)
+        _check_errors(where, mark.errors)
+        is_task = is_stream or mark.concurrent
         if any(issubclass(kind, Event) for kind in takes) and (is_task or replies != (NoneType,)):
             raise TypeError(
                 f"{where} handles an Event: nobody waits for an answer, and events are handled one "
@@ -151,6 +174,17 @@ class Handler(NamedTuple):
             answers_ok=not is_stream and NoneType in replies,
             is_stream=is_stream,
             is_task=is_task,
+            errors=tuple(mark.errors.items()),
+        )
+
+
+def _check_errors(where: str, errors: object) -> None:
+    if not isinstance(errors, Mapping) or not all(
+        isinstance(text, str) for pair in errors.items() for text in pair
+    ):
+        raise TypeError(
+            f"{where} must declare its errors as codes with their meanings, got {quote(errors)}. "
+            'Write `@on(errors={"full": "The room is full."})`.'
         )
 
 

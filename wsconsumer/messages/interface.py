@@ -21,7 +21,7 @@ from .handlers import Handler, is_handler
 from .types import Cancel, Event, Message, check_type, name_of, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from msgspec import Struct
 
@@ -76,7 +76,7 @@ def build_interface(cls: type, base: type) -> None:
         replies=_by_tag(cls, replies),
         sends=_by_tag(cls, sends),
         events=events,
-        errors=CODES,
+        errors=_errors_of(handlers.values()),
         authorizes=getattr(cls, "authorize", None) is not getattr(base, "authorize", None),
         decoders={name: codec.decoder(incoming) for name, codec in CODECS.items()},
         read_event=_event_reader(list(events.values())),
@@ -135,6 +135,15 @@ def _sent_by(cls: type) -> Iterator[type[Message]]:
             raise TypeError(f"{cls.__name__}.sends must be Message classes, got {quote(kind)}.")
         check_type(kind)
         yield kind
+
+
+def _errors_of(handlers: Iterable[Handler]) -> Mapping[str, str]:
+    """Return the meanings of all codes; those of the protocol mean what they mean everywhere."""
+    errors = dict(CODES)
+    for handler in handlers:
+        for code, text in handler.errors:
+            errors.setdefault(code, text)
+    return MappingProxyType(errors)
 
 
 def _event_reader(events: list[type[Event]]) -> Callable[[bytes], Any] | None:
