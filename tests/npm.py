@@ -1,4 +1,4 @@
-"""What tests need from npm: AsyncAPI's own parser, which validates documents."""
+"""What tests need from npm: AsyncAPI's own parser, and TypeScript's compiler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import pytest
 
-PACKAGES: Final = ("@asyncapi/parser@3.6.6",)
+ASYNCAPI: Final = "@asyncapi/parser@3.6.6"
+TYPESCRIPT: Final = "typescript@5.9.3"
 TIMEOUT: Final = 240
 """Seconds for a test that may have to download them, beside others."""
 
@@ -36,18 +37,28 @@ const documents = JSON.parse(require("fs").readFileSync(0, "utf8"));
 
 def asyncapi_errors(documents: list[Any]) -> list[list[str]]:
     """Return the errors and warnings that AsyncAPI's own parser finds in each document."""
-    found: list[list[str]] = json.loads(_run("node", "-e", PARSE, stdin=json.dumps(documents)))
+    out = _run(["node", "-e", PARSE], stdin=json.dumps(documents), NODE_PATH=str(modules(ASYNCAPI)))
+    found: list[list[str]] = json.loads(out)
     return found
 
 
+def typescript_errors(folder: Path) -> list[str]:
+    """Return the lines in which TypeScript's compiler complains of the files in a folder."""
+    compiler = modules(TYPESCRIPT) / "typescript" / "bin" / "tsc"
+    options = ("--strict", "--noEmit", "--target", "es2022", "--module", "es2022")
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.ts"))
+    command = ["node", str(compiler), *options, "--moduleResolution", "bundler", *files]
+    return _run(command, status=(0, 2), cwd=folder).splitlines()
+
+
 @cache
-def modules() -> Path:
-    """Return the folder with the packages; they are downloaded once for each environment."""
-    home = Path(sys.prefix) / "node_for_tests" / "-".join(PACKAGES).replace("/", "-")
+def modules(package: str) -> Path:
+    """Return the folder with a package; it is downloaded once for each environment."""
+    home = Path(sys.prefix) / "node_for_tests" / package.replace("/", "-")
     if not home.exists():
         home.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.parent) as folder:
-            _install(Path(folder))
+            _install(package, Path(folder))
             try:
                 (Path(folder) / "node_modules").rename(home)
             except OSError:  # another process was faster
@@ -55,33 +66,36 @@ def modules() -> Path:
     return home
 
 
-def _install(folder: Path) -> None:
+def _install(package: str, folder: Path) -> None:
     patience = ("--fetch-retries=0", "--fetch-timeout=20000")
     options = ("--ignore-scripts", "--no-audit", "--no-fund", *patience, "--prefix", str(folder))
     try:
-        _run_plain(["npm", "install", *options, *PACKAGES])
+        _run(["npm", "install", *options, package])
     except (OSError, AssertionError, subprocess.TimeoutExpired) as error:
         # Also in CI: a registry of packages may be out of reach, and is not ours to install.
-        pytest.skip(f"{', '.join(PACKAGES)} could not be installed with npm: {error}")
+        pytest.skip(f"{package} could not be installed with npm: {error}")
 
 
-def _run(*command: str, stdin: str = "") -> str:
-    return _run_plain(list(command), stdin=stdin, NODE_PATH=str(modules()))
-
-
-def _run_plain(command: list[str], stdin: str = "", **environment: str) -> str:
+def _run(
+    command: list[str],
+    stdin: str = "",
+    status: tuple[int, ...] = (0,),
+    cwd: Path | None = None,
+    **environment: str,
+) -> str:
     """Run node, or npm: those on PATH, or those that pyright came with."""
     program = _program(command[0])
     done = subprocess.run(
         [*program, *command[1:]],
         input=stdin,
+        cwd=cwd,
         env={**os.environ, "PATH": _path(), **environment},
         capture_output=True,
         text=True,
         timeout=TIMEOUT / 2,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in status, done.stdout + done.stderr
     return done.stdout
 
 

@@ -86,9 +86,7 @@ def settings_of(page: str, files: list[Block]) -> str:
 @pytest.mark.parametrize("block", ALL, ids=lambda block: f"{block.page}:{block.file}")
 def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
     """Files have names, shell is of the commands below; there is nothing else."""
-    if block.language == "text":
-        assert not block.file  # a drawing
-    elif block.language in {"python", *CHECKS, *RUN_ELSEWHERE}:
+    if block.language in {"python", *CHECKS, *RUN_ELSEWHERE}:
         assert block.file
     elif block.language not in PRINTED:
         assert block.language == "sh"
@@ -96,11 +94,14 @@ def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
             assert command.split()[0] == "curl" or command in COMMANDS, f"no test runs {command!r}"
 
 
-RUN_ELSEWHERE = {"apache", "haproxy", "js", "vcl"}
-"""What ``tests/proxies/``, ``tests/browsers/`` and ``tests/authentication/`` run."""
+RUN_ELSEWHERE = {"apache", "haproxy", "js", "ts", "vcl"}
+"""
+What ``tests/proxies/``, ``tests/browsers/``, ``tests/authentication/`` and the test of a page's types
+run.
+"""
 
 PRINTED = {"text"}
-"""What the commands of the page before it print."""
+"""What the commands of the page before it print, and drawings."""
 
 COMMANDS = {
     'pip install "wsconsumer[daphne]"': ["pip"],
@@ -150,7 +151,7 @@ def test_what_the_command_prints(project: Path) -> None:
     """The page shows it as it is, but for versions, times and the servers that are installed."""
     write(project, "troubleshooting.md")
     printed = python(project, "manage.py", "websockets")
-    (shown,) = (block.code for block in ALL if block.language in PRINTED)
+    (shown,) = (b.code for b in ALL if b.page == "troubleshooting.md" and b.language in PRINTED)
     assert without_versions(printed) == without_versions(shown)
 
 
@@ -174,6 +175,18 @@ def test_what_the_log_says() -> None:
     ]
     assert len(quoted) > 10
     assert [text for text in quoted if not any(text in each for each in written)] == []
+def test_the_types_of_a_page(project: Path) -> None:
+    """The TypeScript of the page on messages is what the command makes of its Python."""
+    write(project, "messages.md")
+    made = python(project, "manage.py", "websocket_types", DJANGO_SETTINGS_MODULE="mysite.settings")
+    (shown,) = (block for block in ALL if block.language == "ts")
+    code = shown.code.partition("\n")[2]
+    assert code_alone(code) in code_alone(made)
+
+
+def code_alone(typescript: str) -> str:
+    """Return the code without its comments and white space."""
+    return re.sub(r"/\*.*?\*/|//.*|\s+", "", typescript)
 
 
 # Configuration of other programs, which is read by the programs themselves.

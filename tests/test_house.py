@@ -30,6 +30,7 @@ HOUSE = [
     "live",
     "json_consumer",
     "messages.asyncapi",
+    "messages.typescript",
     "messages.mapped",
     "messages.examples",
     "messages.schemas",

@@ -37,12 +37,15 @@ class Mapped(NamedTuple):
     A ``MessageConsumer`` at a URL.
 
     ``key`` is the route's name, or one made of its path, and no other route's. ``address`` has
-    ``{name}`` where the URL has a parameter, ``parameters`` says what each may be. ``needs_login``
-    tells whether only users whom the session knows may connect.
+    ``{name}`` where the URL has a parameter, ``parameters`` says what each may be, and ``parts``
+    are the patterns that it consists of. ``needs_login`` tells whether only users whom the session
+    knows may connect.
     """
 
     key: str
+    name: str
     path: str
+    parts: tuple[Any, ...]
     address: str
     parameters: dict[str, str]
     consumer: type[MessageConsumer]
@@ -117,7 +120,9 @@ def _mapped(route: Route, consumer: type[MessageConsumer], taken: Iterable[str])
     initkwargs = getattr(route.view, "view_initkwargs", {})
     return Mapped(
         key=free_name(route.name or address, taken),
+        name=route.name,
         path=route.path,
+        parts=route.parts,
         address=address,
         parameters={name: text for _, found in parts for name, text in found.items()},
         consumer=consumer,

@@ -37,13 +37,14 @@ def schemas_of(
 ) -> tuple[dict[type[Message], str], dict[str, Schema]]:
     """Return the name of each class's schema, and the schemas by name, those of fields too."""
     refs, schemas = msgspec.json.schema_components(
-        kinds, schema_hook=_schema_of_other, ref_template=f"{PREFIX}{{name}}"
+        kinds, schema_hook=schema_of_other, ref_template=f"{PREFIX}{{name}}"
     )
     names = {kind: ref["$ref"].removeprefix(PREFIX) for kind, ref in zip(kinds, refs, strict=True)}
     return names, {name: _draft_7(schema) for name, schema in schemas.items()}
 
 
-def _schema_of_other(kind: type) -> Schema:
+def schema_of_other(kind: type) -> Schema:
+    """Return the schema of a type that msgspec does not know, or raise ``NotImplementedError``."""
     if issubclass(kind, Enum):  # Django's choices have a metaclass of their own
         return {"enum": [member.value for member in kind]}
     for known, schema in _PLAIN:
