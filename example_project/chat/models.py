@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
+
+from . import messages
 
 
 class Room(models.Model):
@@ -25,9 +27,9 @@ class Room(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("chat:room", args=[self.slug])
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_message(self) -> messages.Room:
         """Return what the page of rooms gets."""
-        return {"id": self.pk, "name": self.slug, "url": self.get_absolute_url()}
+        return messages.Room(id=self.pk, name=self.slug, url=self.get_absolute_url())
 
 
 class Message(models.Model):
@@ -46,11 +48,6 @@ class Message(models.Model):
     def __str__(self) -> str:
         return self.text
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_message(self) -> messages.Said:
         """Return what the page of a room gets."""
-        return {
-            "id": self.pk,
-            "author": self.author.get_username(),
-            "text": self.text,
-            "sent_at": self.sent_at.isoformat(),
-        }
+        return messages.Said.from_model(self, author=self.author.get_username())

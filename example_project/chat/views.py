@@ -10,6 +10,7 @@ from wsconsumer import broadcast
 
 from .consumers import ROOMS
 from .forms import RoomForm
+from .messages import Rooms
 from .models import Room
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def rooms(request: HttpRequest) -> HttpResponse:
     form = RoomForm(request.POST or None)
     if form.is_valid():
         room = form.save()
-        broadcast(ROOMS, {"type": "rooms", "rooms": [room.as_dict()]}, on_commit=True)
+        broadcast(ROOMS, Rooms(rooms=[room.as_message()]), on_commit=True)
         return redirect(room)
     return render(request, "chat/rooms.html", {"form": form, "rooms": Room.objects.all()})
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from django.utils.dateparse import parse_datetime
 
 from chat.consumers import HISTORY, RoomConsumer, RoomsConsumer
+from chat.messages import Enter, IsTyping, List, Rooms, Said, Say, Typing, Welcome
 from chat.models import Message, Room
 from wsconsumer import abroadcast
+from wsconsumer.messages import Error, MessageError
 from wsconsumer.test import connect
 
 if TYPE_CHECKING:
@@ -29,22 +30,13 @@ def enter(room: str, user: User) -> AbstractAsyncContextManager[Websocket]:
     return connect(RoomConsumer, kwargs={"slug": room}, user=user)
 
 
-async def welcome(ws: Websocket) -> list[str]:
-    """Receive what the room begins with; return what was said there."""
-    event: dict[str, Any] = await ws.receive_json()
-    assert event["type"] == "welcome"
-    return [message["text"] for message in event["messages"]]
-
-
 async def test_the_welcome(ada: User, lobby: Room) -> None:
-    """A room begins with the process that serves it, and what was said there."""
+    """Who asks is told the process that serves her, and what was said in the room."""
     message = await Message.objects.acreate(room=lobby, author=ada, text="hello")
     async with enter("lobby", ada) as ws:
-        event = await ws.receive_json()
-    (said,) = event.pop("messages")
-    assert event == {"type": "welcome", "process": os.getpid()}
-    assert parse_datetime(said.pop("sent_at")) == message.sent_at
-    assert said == {"id": message.pk, "author": "ada", "text": "hello"}
+        welcome = await ws.request(Enter())
+    said = Said(id=message.pk, author="ada", text="hello", sent_at=message.sent_at)
+    assert welcome == Welcome(process=os.getpid(), said=[said])
 
 
 async def test_history_is_the_last_messages_of_this_room(ada: User, lobby: Room) -> None:
@@ -56,37 +48,37 @@ async def test_history_is_the_last_messages_of_this_room(ada: User, lobby: Room)
         for room in (lobby, garden)
     )
     async with enter("lobby", ada) as ws:
-        assert await welcome(ws) == [f"lobby {number}" for number in range(5, HISTORY + 5)]
+        welcome = await ws.request(Enter())
+    assert isinstance(welcome, Welcome)
+    texts = [said.text for said in welcome.said]
+    assert texts == [f"lobby {number}" for number in range(5, HISTORY + 5)]
 
 
 async def test_a_message_reaches_everybody_in_the_room(ada: User, bob: User, lobby: Room) -> None:
     """What ada says comes to bob and to herself, with her name, and stays."""
     async with enter("lobby", ada) as hers, enter("lobby", bob) as his:
-        assert await welcome(hers) == await welcome(his) == []
-        await hers.send_json({"type": "say", "text": "hello"})
-        event = await his.receive_json()
-        assert await hers.receive_json() == event
+        await hers.request(Say(text="hello"))
+        said = await his.receive(Said)
+        assert await hers.receive(Said) == said
     message = await Message.objects.select_related("room", "author").aget()
     assert (message.room, message.author, message.text) == (lobby, ada, "hello")
-    assert event == {"type": "message", **message.as_dict()}
+    assert said == message.as_message()
 
 
 async def test_rooms_are_apart(ada: User, bob: User, lobby: Room) -> None:
     """What is said in one room is not heard in another."""
     await Room.objects.acreate(slug="garden")
     async with enter("lobby", ada) as hers, enter("garden", bob) as his:
-        assert await welcome(hers) == await welcome(his) == []
-        await hers.send_json({"type": "say", "text": "hello"})
-        await hers.receive_json()
+        await hers.request(Say(text="hello"))
+        await hers.receive(Said)
         await his.expect_nothing()
 
 
 async def test_a_typing_hint_reaches_the_others(ada: User, bob: User, lobby: Room) -> None:
     """The hint that ada types comes to bob and not to her, and nothing is kept of it."""
     async with enter("lobby", ada) as hers, enter("lobby", bob) as his:
-        assert await welcome(hers) == await welcome(his) == []
-        await hers.send_json({"type": "typing"})
-        assert await his.receive_json() == {"type": "typing", "author": "ada"}
+        await hers.send(Typing())
+        assert await his.receive(IsTyping) == IsTyping(author="ada")
         await hers.expect_nothing()
     assert not await Message.objects.aexists()
 
@@ -106,11 +98,11 @@ async def test_a_message_that_is_refused(
 ) -> None:
     """The sender is told what is wrong with a message; nobody else hears of it."""
     async with enter("lobby", ada) as hers, enter("lobby", bob) as his:
-        assert await welcome(hers) == await welcome(his) == []
-        await hers.send_json({"type": "say", "text": text})
-        event = await hers.receive_json()
-        assert event["type"] == "error"
-        assert detail in event["detail"]
+        with pytest.raises(MessageError) as caught:
+            await hers.request(Say(text=text))
+        assert caught.value.code == "invalid"
+        assert detail in caught.value.detail
+        assert caught.value.fields == {"text": [caught.value.detail]}
         await his.expect_nothing()
     assert not await Message.objects.aexists()
 
@@ -118,9 +110,8 @@ async def test_a_message_that_is_refused(
 async def test_the_longest_message(ada: User, lobby: Room) -> None:
     """A message of 500 characters is taken."""
     async with enter("lobby", ada) as ws:
-        await welcome(ws)
-        await ws.send_json({"type": "say", "text": "☕" * 500})
-        assert (await ws.receive_json())["text"] == "☕" * 500
+        await ws.request(Say(text="☕" * 500))
+        assert (await ws.receive(Said)).text == "☕" * 500
 
 
 @pytest.mark.parametrize(
@@ -138,7 +129,7 @@ async def test_the_longest_message(ada: User, lobby: Room) -> None:
         '{"type": "say"}',
         '{"type": "say", "text": 7}',
         '{"type": "say", "text": "\\ud800"}',
-        '{"type": "message", "text": "hello"}',
+        '{"type": "said", "text": "hello"}',
         '{"type": ["typing"]}',
     ],
     ids=lambda data: repr(data[:30]),
@@ -146,11 +137,10 @@ async def test_the_longest_message(ada: User, lobby: Room) -> None:
 async def test_garbage_is_answered(ada: User, lobby: Room, data: str | bytes) -> None:
     """What is no message of the chat gets an error, and the socket stays."""
     async with enter("lobby", ada) as ws:
-        await welcome(ws)
         await ws.send(data)
-        assert (await ws.receive_json())["type"] == "error"
-        await ws.send_json({"type": "say", "text": "hello"})
-        assert (await ws.receive_json())["text"] == "hello"
+        assert (await ws.receive(Error)).code in {"invalid", "unknown_type"}
+        await ws.request(Say(text="hello"))
+        assert (await ws.receive(Said)).text == "hello"
 
 
 async def test_a_room_that_is_not(ada: User) -> None:
@@ -161,10 +151,10 @@ async def test_a_room_that_is_not(ada: User) -> None:
 
 
 async def test_the_list_of_rooms(lobby: Room) -> None:
-    """The list begins with all rooms, and goes on with what is broadcast."""
+    """Who asks is told all rooms, and hears what is broadcast."""
     garden = await Room.objects.acreate(slug="garden")
     async with connect(RoomsConsumer) as ws:
-        rooms = [garden.as_dict(), lobby.as_dict()]
-        assert await ws.receive_json() == {"type": "rooms", "rooms": rooms}
+        rooms = Rooms(rooms=[garden.as_message(), lobby.as_message()])
+        assert await ws.request(List()) == rooms
         await abroadcast("chat.rooms", "another")
         assert await ws.receive() == "another"

@@ -146,7 +146,7 @@ class Visitor:
     def wait_until_open(self) -> None:
         self.wait_until(lambda me: me.state == "open")
         if "/chat/" in self.browser.current_url and self.browser.find_elements(By.ID, "room-title"):
-            self.wait_until(lambda me: me.process != "")  # the welcome is here
+            self.wait_until(lambda me: me.process != "")  # the reply is here
 
     def wait_until(self, condition: Callable[[Self], bool]) -> None:
         """Wait for what she sees; meanwhile the page may be another one."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.urls import reverse
 
+from chat.messages import List, Rooms, Said, Say
 from chat.models import Message, Room
 from wsconsumer.test import captured_broadcasts
 
@@ -83,7 +84,7 @@ def test_making_a_room(
     assert response.headers["Location"] == LOBBY
     (broadcast,) = broadcasts
     assert broadcast.group == "chat.rooms"
-    assert broadcast.data == {"type": "rooms", "rooms": [Room.objects.get().as_dict()]}
+    assert broadcast.data == Rooms(rooms=[Room.objects.get().as_message()])
 
 
 @pytest.mark.parametrize(
@@ -114,10 +115,10 @@ async def test_a_new_room_comes_to_those_who_look(
     """What the view broadcasts after the commit reaches an open list."""
     await websocket_client.aforce_login(ada)
     async with websocket_client.connect(ROOMS_SOCKET) as ws:
-        assert await ws.receive_json() == {"type": "rooms", "rooms": []}
+        assert await ws.request(List()) == Rooms(rooms=[])
         await websocket_client.post(ROOMS, {"slug": "lobby"})
         room = await Room.objects.aget()
-        assert await ws.receive_json() == {"type": "rooms", "rooms": [room.as_dict()]}
+        assert await ws.receive(Rooms) == Rooms(rooms=[room.as_message()])
 
 
 async def test_a_member_comes_in_by_the_cookie(
@@ -126,9 +127,8 @@ async def test_a_member_comes_in_by_the_cookie(
     """The name in the room is that of the login."""
     await websocket_client.aforce_login(ada)
     async with websocket_client.connect(LOBBY_SOCKET) as ws:
-        await ws.receive()
-        await ws.send_json({"type": "say", "text": "hello"})
-        assert (await ws.receive_json())["author"] == "ada"
+        await ws.request(Say(text="hello"))
+        assert (await ws.receive(Said)).author == "ada"
 
 
 def test_a_message_reads_as_what_was_said() -> None:

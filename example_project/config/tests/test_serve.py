@@ -81,6 +81,7 @@ async def enter(stack: AsyncExitStack, site: str, cookie: str) -> tuple[ClientCo
     headers = {"Cookie": cookie}
     url = f"ws://{site}/ws/chat/lobby/"
     client = await stack.enter_async_context(connect(url, additional_headers=headers, proxy=None))
+    await client.send(json.dumps({"type": "enter", "ref": 1}))
     welcome = json.loads(await client.recv())
     return client, welcome["process"]
 
@@ -88,7 +89,7 @@ async def enter(stack: AsyncExitStack, site: str, cookie: str) -> tuple[ClientCo
 async def said(client: ClientConnection) -> tuple[str, str]:
     """Wait for the next thing that is said in the room."""
     message: dict[str, Any] = {}
-    while message.get("type") != "message":
+    while message.get("type") != "said":
         message = json.loads(await client.recv())
     return message["author"], message["text"]
 

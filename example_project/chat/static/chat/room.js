@@ -1,6 +1,6 @@
-// A room. The socket tells the last messages when it opens, and each new one as it is said.
+// A room. The page asks for the last messages when the socket opens, and is told each new one.
 
-import { Socket, insert } from "./socket.js";
+import { ConnectionLost, Socket, ignoreLoss, insert } from "./socket.js";
 
 const HINT_EVERY = 2_000; // milliseconds between two hints that we type
 const HINT_LASTS = 4_000;
@@ -16,25 +16,29 @@ class Room {
     this.input = this.form.elements.text;
     this.typists = new Map(); // of names to timers
     this.hintedAt = 0;
-    this.said = ""; // what was sent last, until it comes back
-    this.socket = new Socket(section, (event) => this[EVENTS[event.type]](event));
+    this.socket = new Socket(section, {
+      opened: () => this.enter(),
+      receive: (message) => this[HANDLERS[message.type]]?.(message),
+    });
     this.form.addEventListener("submit", (event) => this.say(event));
     this.input.addEventListener("input", () => this.hint());
   }
 
   // What the visitor does
 
-  say(event) {
+  async say(event) {
     event.preventDefault();
     const text = this.input.value;
-    if (!this.socket.send({ type: "say", text })) {
-      this.error.textContent = "Not sent: there is no connection. Try again when it is back.";
-      return;
-    }
-    this.said = text;
     this.hintedAt = 0;
     this.input.value = "";
     this.error.textContent = "";
+    try {
+      await this.socket.request({ type: "say", text });
+    } catch (error) {
+      this.error.textContent = error.message;
+      // To be mended, not written anew. If the connection was lost, it may have been said.
+      if (!this.input.value && !(error instanceof ConnectionLost)) this.input.value = text;
+    }
   }
 
   hint() {
@@ -44,12 +48,15 @@ class Room {
 
   // What the server tells
 
-  welcomed({ process, messages }) {
+  async enter() {
+    const welcome = await this.socket.request({ type: "enter" }).catch(ignoreLoss);
+    if (!welcome) return;
+    const { process, said } = welcome;
     this.process.textContent = `served by process ${process}`;
-    if (messages.length && !this.has(messages[0])) {
-      this.forgetBefore(messages[0]); // more was missed than we are told now
+    if (said.length && !this.has(said[0])) {
+      this.forgetBefore(said[0]); // more was missed than we are told now
     }
-    for (const message of messages) this.add(message);
+    for (const message of said) this.add(message);
     this.scrollToEnd();
   }
 
@@ -64,11 +71,6 @@ class Room {
     clearTimeout(this.typists.get(author));
     this.typists.set(author, setTimeout(() => this.stopTyping(author), HINT_LASTS));
     this.showTypists();
-  }
-
-  refused({ detail }) {
-    this.error.textContent = detail;
-    if (!this.input.value) this.input.value = this.said; // to be mended, not written anew
   }
 
   // What is shown. All that people wrote is set as text, never as HTML.
@@ -118,7 +120,7 @@ class Room {
   }
 }
 
-// By the type of what the server sends
-const EVENTS = { welcome: "welcomed", message: "heard", typing: "typed", error: "refused" };
+// By the type of what the server sends without being asked
+const HANDLERS = { said: "heard", is_typing: "typed" };
 
 new Room(document.querySelector("#room"));

@@ -1,12 +1,12 @@
-// The list of rooms. The socket tells all of them when it opens, and each new one as it is made.
+// The list of rooms. The page asks for all of them when the socket opens, and is told each new one.
 
-import { Socket, insert } from "./socket.js";
+import { Socket, ignoreLoss, insert } from "./socket.js";
 
 const section = document.querySelector("#rooms");
 const list = section.querySelector("[data-part=list]");
 const template = document.querySelector("#room");
 
-new Socket(section, ({ rooms }) => {
+function show({ rooms }) {
   for (const { id, name, url } of rooms) {
     const entry = template.content.cloneNode(true).firstElementChild;
     entry.dataset.id = id;
@@ -14,4 +14,9 @@ new Socket(section, ({ rooms }) => {
     entry.querySelector("a").textContent = name;
     insert(list, entry, -1); // the newest first
   }
+}
+
+const socket = new Socket(section, {
+  opened: () => socket.request({ type: "list" }).then(show, ignoreLoss),
+  receive: show,
 });

@@ -1,15 +1,18 @@
-// A WebSocket that comes back when it is closed, and what both pages do with it.
+// A WebSocket that comes back when it is closed and asks for replies, and what both pages do with it.
 
 const LONGEST_DELAY = 30_000; // milliseconds
 const STABLE_AFTER = 10_000; // a socket that stayed this long starts from a short delay again
 
 export class Socket {
-  // `receive` gets each message, read from JSON. `section` has the path in data-socket, is given
-  // data-state, and has an element to say it in.
-  constructor(section, receive) {
+  // `opened` is called each time that it has opened, `receive` with each message that nobody asked
+  // for. `section` has the path in data-socket, is given data-state, and has an element to say it in.
+  constructor(section, { opened, receive }) {
     this.section = section;
     this.state = section.querySelector("[data-part=state]");
+    this.hasOpened = opened;
     this.receive = receive;
+    this.lastRef = 0;
+    this.requests = new Map(); // of refs to what waits for the reply
     this.failures = 0;
     this.hasLeft = false;
     this.connect();
@@ -28,7 +31,7 @@ export class Socket {
     this.openedAt = null;
     this.socket = new WebSocket(url);
     this.socket.addEventListener("open", () => this.opened());
-    this.socket.addEventListener("message", (event) => this.receive(JSON.parse(event.data)));
+    this.socket.addEventListener("message", (event) => this.received(JSON.parse(event.data)));
     this.socket.addEventListener("close", (event) => this.closed(event));
     this.show("connecting", "connecting");
   }
@@ -36,9 +39,23 @@ export class Socket {
   opened() {
     this.openedAt = Date.now();
     this.show("open", "open");
+    this.hasOpened();
+  }
+
+  received(message) {
+    const request = this.requests.get(message.ref);
+    if (!request) {
+      this.receive(message);
+      return;
+    }
+    this.requests.delete(message.ref);
+    if (message.type === "error") request.reject(new MessageError(message));
+    else request.resolve(message);
   }
 
   closed({ code }) {
+    for (const { reject } of this.requests.values()) reject(new ConnectionLost());
+    this.requests.clear();
     if (this.hasLeft) return; // the page is loaded again when it is shown again
     if (this.openedAt === null) leaveIfNotWelcome();
     else if (Date.now() - this.openedAt > STABLE_AFTER) this.failures = 0;
@@ -58,10 +75,39 @@ export class Socket {
     return true;
   }
 
+  // Resolves to the reply.
+  request(message) {
+    const ref = ++this.lastRef;
+    if (!this.send({ ...message, ref })) return Promise.reject(new NotSent());
+    return new Promise((resolve, reject) => this.requests.set(ref, { resolve, reject }));
+  }
+
   show(state, text) {
     this.section.dataset.state = state;
     this.state.textContent = text;
   }
+}
+
+// Why there is no reply.
+
+export class NotSent extends Error {
+  message = "Not sent: there is no connection. Try again when it is back.";
+}
+
+export class ConnectionLost extends Error {
+  message = "The connection was lost before an answer came.";
+}
+
+export class MessageError extends Error {
+  constructor({ code, detail }) {
+    super(detail || code);
+    this.code = code;
+  }
+}
+
+// For a request that is made again when the socket has come back.
+export function ignoreLoss(error) {
+  if (!(error instanceof ConnectionLost)) throw error;
 }
 
 // The server does not want us back: a policy was broken, or it says so with a code of ours.
