@@ -29,6 +29,7 @@ HOUSE = [
     "wiring",
     "live",
     "json_consumer",
+    "messages.docs",
     "messages.asyncapi",
     "messages.typescript",
     "messages.mapped",

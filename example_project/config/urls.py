@@ -6,4 +6,5 @@ urlpatterns = [
     path("", include("demo.urls")),
     path("", include("chat.urls")),
     path("accounts/", include("accounts.urls")),
+    path("ws/docs/", include("wsconsumer.messages.docs")),
 ]
