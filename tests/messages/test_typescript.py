@@ -204,6 +204,7 @@ def consumer_of(*kinds: Any, replies: Any = None) -> type[MessageConsumer]:
     return Given
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(npm.TIMEOUT)
 def test_a_program_is_checked_by_the_declarations(tmp_path: Path) -> None:
     """A program compiles that is right, and each mistake in it is found."""
@@ -213,12 +214,13 @@ def test_a_program_is_checked_by_the_declarations(tmp_path: Path) -> None:
     program = (tmp_path / "program.ts").read_text()
     (tmp_path / "program.ts").write_text(program.replace("@ts-expect-error", "a mistake"))
     marked = [n for n, line in enumerate(program.splitlines(), 1) if "@ts-expect-error" in line]
-    assert len(marked) == 18
+    assert len(marked) == 19
     found = "\n".join(npm.typescript_errors(tmp_path))
     for number in marked:
         assert f"program.ts({number + 1}," in found
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(npm.TIMEOUT)
 def test_all_declarations_compile(tmp_path: Path) -> None:
     """What messages of every kind become is TypeScript."""

@@ -78,6 +78,18 @@ export function explain(error: MessageError<ChatRoomSocket>): string {
   }
 }
 
+// Without a client of any kind.
+export function plainly(socket: WebSocket): void {
+  const message: ChatRoomSocket["send"] = { type: "history", before: 40, ref: 1 };
+  socket.send(JSON.stringify(message));
+  socket.addEventListener("message", ({ data }) => {
+    const received: ChatRoomSocket["receive"] = JSON.parse(data);
+    if (received.type === "page" && received.ref === 1) console.log(received.lines);
+    // @ts-expect-error: it may be something else
+    received.lines;
+  });
+}
+
 // Django's types, as they are on the wire.
 export async function order(): Promise<void> {
   const orders = new Socket<OrdersSocket>("/ws/orders/");
