@@ -229,7 +229,7 @@ def test_all_declarations_compile(tmp_path: Path) -> None:
             [
                 path("all/", consumer_of(Everything).as_view()),
                 path("packed/", consumer_of(Everything).as_view(codec="msgpack")),
-                path("both/", consumer_of(Outer, replies=Outer).as_view()),
+                path("both/", consumer_of(Outer, replies=Outer).as_view(), name="2nd"),
             ]
         )
     )
@@ -308,7 +308,7 @@ def test_an_address(pattern: Any, url: str) -> None:
         (path("", Orders.as_view(), name="shop_orders"), "ShopOrdersSocket"),
         (path("", Orders.as_view(), name="order-socket"), "OrderSocket"),
         (path("", include(([path("", Orders.as_view(), name="all")], "shop"))), "ShopAllSocket"),
-        (path("", Orders.as_view(), name="2nd"), "2ndSocket"),
+        (path("", Orders.as_view(), name="2nd"), "_2ndSocket"),
     ],
     ids=["consumer", "route", "socket", "namespace", "number"],
 )
@@ -322,9 +322,9 @@ def test_names_that_are_taken() -> None:
     first = type("Ref", (Message,), {"__annotations__": {"a": int}}, tag="a")
     second = type("Ref", (Message,), {"__annotations__": {"b": int}}, tag="b")
     third = type("delete", (Message,), {}, tag="c")
-    given = consumer_of(first, second, third)
+    given = consumer_of(first, second, third, type("Date", (Message,), {}))
     text = declarations([path("a/", given.as_view()), path("b/", given.as_view())])
-    assert "  send: Ref2 | Ref3 | Delete;\n" in text
+    assert "  send: Ref2 | Ref3 | Delete | Date2;\n" in text
     assert "export interface GivenSocket {" in text
     assert "export interface GivenSocket2 {" in text
     assert of("Ref3", text) == '{\n  type: "b";\n  b: number;\n  ref?: Ref;\n}'

@@ -49,7 +49,7 @@ class Chat(MessageConsumer):
     async def tail(self, message: Said) -> AsyncIterator[Said]:
         yield message
 
-    @on(concurrent=True)
+    @on(concurrent=True, errors={"full": "The room is full."})
     async def slow(self, message: Error) -> None: ...
 
     @on

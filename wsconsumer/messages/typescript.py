@@ -87,12 +87,12 @@ class _Names:
     """Gives each declaration a name that no other has."""
 
     def __init__(self) -> None:
-        self._taken = set(PROTOCOL)
+        self._taken = {*PROTOCOL, "Date", "Uint8Array"}
 
     def free(self, name: str) -> str:
         """Return the name, with a number if it is taken. No word of TypeScript has a capital."""
         plain = re.sub(r"\W+", "_", name).strip("_")
-        plain = plain[:1].upper() + plain[1:]
+        plain = f"_{plain}" if plain[:1].isdigit() else plain[:1].upper() + plain[1:]
         number, found = 1, plain
         while found in self._taken:
             number += 1
