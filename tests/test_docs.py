@@ -96,7 +96,7 @@ def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
 
 RUN_ELSEWHERE = {"apache", "haproxy", "js", "ts", "vcl"}
 """
-What ``tests/proxies/``, ``tests/browsers/``, ``tests/authentication/`` and the test of a page's types
+What ``tests/proxies/``, ``tests/browsers/``, ``tests/authentication/`` and the test of the types
 run.
 """
 
@@ -175,6 +175,8 @@ def test_what_the_log_says() -> None:
     ]
     assert len(quoted) > 10
     assert [text for text in quoted if not any(text in each for each in written)] == []
+
+
 def test_the_types_of_a_page(project: Path) -> None:
     """The TypeScript of the page on messages is what the command makes of its Python."""
     write(project, "messages.md")
