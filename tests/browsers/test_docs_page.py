@@ -61,7 +61,7 @@ class Tail(Message):
     """Ask for a number, and wait for more."""
 
 
-class Number(Message):
+class Tick(Message):
     value: int
 
 
@@ -89,13 +89,13 @@ class Room(MessageConsumer):
         return Said(f"{self.kwargs['room']}: {message.text}")
 
     @on
-    async def count(self, message: Count) -> AsyncIterator[Number]:
+    async def count(self, message: Count) -> AsyncIterator[Tick]:
         for value in range(3):
-            yield Number(value)
+            yield Tick(value)
 
     @on
-    async def tail(self, message: Tail) -> AsyncIterator[Number]:
-        yield Number(0)
+    async def tail(self, message: Tail) -> AsyncIterator[Tick]:
+        yield Tick(0)
         await asyncio.Event().wait()
 
     @on
