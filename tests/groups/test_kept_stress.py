@@ -1,0 +1,103 @@
+"""The cursor under stress, and what the stress catches: mutants of the cursor."""
+
+# ruff: noqa: SLF001  # mutants are made of the inside
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.groups.kept_stress import run
+from tests.groups.lossy import LossyBackend
+from wsconsumer import Group
+from wsconsumer.groups import declared, kept, reconnecting
+from wsconsumer.groups.hub import close_hub
+from wsconsumer.groups.kept import KeptGroup
+from wsconsumer.test import real_engine
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from pytest_django import Settings
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(autouse=True)
+async def _engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    monkeypatch.setattr(reconnecting, "FIRST_DELAY", 0)
+    monkeypatch.setattr(kept, "LOOK_EVERY", 3600)
+    settings.WSCONSUMER = {"GROUPS": {"BACKEND": "tests.groups.lossy.LossyBackend"}}
+    with real_engine(), declared.only():
+        Group("room.{slug}", keep=5)
+        yield
+        await close_hub()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_nothing_is_missed_in_silence(seed: int) -> None:
+    """Whatever the engine does, no page has a hole or a double that it was not told of."""
+    LossyBackend.begin()
+    assert await run(seed) == []
+
+
+def _without_gap_check(group: Any, broadcast: Any) -> Any:
+    if broadcast.position.offset > group._top:
+        group._top = broadcast.position.offset - 1
+        return group._advance(broadcast)
+    return None
+
+
+def _without_epoch_check(group: Any, broadcast: Any) -> Any:
+    if broadcast.position.offset == group._top + 1:
+        return group._advance(broadcast)
+    return None
+
+
+def _without_dedupe(group: Any, broadcast: Any) -> Any:
+    if group._during is None and broadcast.position.offset <= group._top:
+        return group.deliver(broadcast)
+    return TAKE(group, broadcast)
+
+
+def _in_part(group: Any, at: Any) -> Any:
+    return list(group._recent)[max(0, at.offset + 1 - group._first) :]
+
+
+TAKE: Callable[..., Any] = KeptGroup.take
+
+
+def _forgetting(group: Any, kept: Any) -> bool:
+    group._top = kept.top
+    return True
+
+
+MUTANTS: dict[str, dict[str, Any]] = {
+    "no gap check": {"take": _without_gap_check},
+    "no epoch check": {"take": _without_epoch_check},
+    "doubles": {"take": _without_dedupe},
+    "resumes in part": {
+        "_is_whole": lambda group, at: at.epoch == group._epoch,
+        "_missed": _in_part,
+    },
+    "resumes any history": {
+        "_is_whole": lambda group, at: group._first - 1 <= at.offset <= group._top
+    },
+    "never looks": {"look_for_more": lambda group: None},
+    "adopts in silence": {"_reset": lambda group: None},
+    "forgets what it reads": {"_follow": _forgetting},
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+async def test_the_stress_catches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cursor with a mistake in it is found out within a few seeds."""
+    for method, mutant in MUTANTS[name].items():
+        monkeypatch.setattr(KeptGroup, method, mutant)
+    for seed in range(12):
+        LossyBackend.begin()
+        if await run(seed):
+            return
+        await close_hub()
+    pytest.fail("12 seeds saw nothing wrong")
