@@ -20,8 +20,9 @@ from django.test import override_settings
 from django.urls import path
 
 import wsconsumer
-from wsconsumer import WebsocketConsumer
+from wsconsumer import Group, WebsocketConsumer
 from wsconsumer.asgi import get_asgi_application
+from wsconsumer.groups import declared
 from wsconsumer.groups.base import Backend
 from wsconsumer.groups.memory import MemoryBackend
 
@@ -119,6 +120,7 @@ def test_json() -> None:
         "error": None,
     }
     assert facts["origins"] == {"CSRF_TRUSTED_ORIGINS": [], "ALLOWED_ORIGINS": ["*"]}
+    assert facts["groups"] == []
     assert facts["threads"] == {"HANDSHAKE_THREADS": 4, "THREADS": 2}
     assert facts["engine"].pop("seconds") < 5
     assert facts["engine"] == {
@@ -366,7 +368,7 @@ WSCONSUMER = {"GROUPS": {"LOCATION": os.environ.get("WHERE", "")}}
 """,
     "urls.py": """
 from django.urls import path
-from wsconsumer import WebsocketConsumer
+from wsconsumer import Group, WebsocketConsumer
 urlpatterns = [path("ws/", WebsocketConsumer.as_view())]
 """,
     "asgi.py": """
@@ -441,3 +443,17 @@ def test_settings_that_are_configured_by_hand(site: Path) -> None:
     done = manage(site, "manage.py", "websockets", "by-hand")
     assert done.returncode == 0, done.stdout + done.stderr
     assert lines(done.stdout)["settings"] == "configured by hand, DEBUG = True"
+
+
+def test_declared_groups() -> None:
+    """Each kind of group that was declared is listed, with what it keeps."""
+    with declared.only():
+        Group("room.{slug}", keep=100)
+        Group("news")
+        text, _ = run()
+        found = json.loads(run("--json")[0])["wiring"]["groups"]
+    assert "groups     room.{slug} keeps 100 for 300 s\n           news keeps nothing\n\n" in text
+    assert found == [
+        {"template": "room.{slug}", "keep": 100, "seconds": 300},
+        {"template": "news", "keep": 0, "seconds": 300},
+    ]

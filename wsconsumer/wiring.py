@@ -23,6 +23,7 @@ from django.utils.module_loading import import_string
 from . import conf
 from .escaping import quote
 from .exceptions import BackendError
+from .groups.declared import declared_groups
 from .groups.echo import hear_echo
 from .groups.loading import MEMORY, make_backend
 from .handshake.dispatcher import WebsocketDispatcher
@@ -55,6 +56,10 @@ def read_wiring() -> dict[str, Any]:
         },
         "threads": {name: conf.peek(name) for name in ("HANDSHAKE_THREADS", "THREADS")},
         "engine": _engine(),
+        "groups": [
+            {"template": group.template, "keep": group.keep.size, "seconds": group.keep.seconds}
+            for group in declared_groups()
+        ],
     }
 
 

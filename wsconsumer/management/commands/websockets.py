@@ -7,6 +7,7 @@ This prints, for people and for programs; ``wiring.py`` has the facts, ``checks.
 from __future__ import annotations
 
 import json
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -80,6 +81,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{'broadcast':<10} {self.style.SUCCESS(text)}")
         else:
             self.stdout.write(f"{'broadcast':<10} {self.style.ERROR(engine['error'])}")
+        for label, text in zip(chain(["groups"], repeat("")), _groups(wiring["groups"])):
+            self.stdout.write(f"{label:<10} {text}")
         self.stdout.write()
 
     def _write_problems(self, problems: Sequence[Mapping[str, Any]]) -> None:
@@ -120,6 +123,15 @@ def _lines(wiring: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", f"{engine['backend']}, {location}PREFIX {engine['prefix']!r}"
     elif location:
         yield "", location.rstrip(", ")
+
+
+def _groups(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield each kind of group that was declared, in words."""
+    for group in groups:
+        if group["keep"]:
+            yield f"{group['template']} keeps {group['keep']} for {group['seconds']} s"
+        else:
+            yield f"{group['template']} keeps nothing"
 
 
 def _application(asgi: Mapping[str, Any]) -> str:
