@@ -81,7 +81,9 @@ class Command(BaseCommand):
             self.stdout.write(f"{'broadcast':<10} {self.style.SUCCESS(text)}")
         else:
             self.stdout.write(f"{'broadcast':<10} {self.style.ERROR(engine['error'])}")
-        for label, text in zip(chain(["groups"], repeat("")), _groups(wiring["groups"])):
+        for label, text in zip(
+            chain(["groups"], repeat("")), _groups(wiring["groups"]), strict=False
+        ):
             self.stdout.write(f"{label:<10} {text}")
         self.stdout.write()
 
