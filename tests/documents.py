@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 ROOT = Path(__file__).parent.parent
+
+FILE: Final = re.compile(r"(?:# (\S+)|// (\S+)|<!-- (\S+) -->)\n")
+"""The first line of a block, which names its file."""
 
 
 class Block(NamedTuple):
@@ -23,8 +26,8 @@ def blocks(page: Path) -> list[Block]:
     found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     result = []
     for language, code in found:
-        name = re.match(r"(?:#|//) (\S+)\n", code) if language != "sh" else None
-        result.append(Block(page.name, language, name[1] if name else "", code))
+        name = FILE.match(code) if language != "sh" else None
+        result.append(Block(page.name, language, name[name.lastindex or 0] if name else "", code))
     return result
 
 

@@ -1,0 +1,199 @@
+"""A recipe of the cookbook as a project: what ``startproject`` makes, and the page's files."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+from django.test import override_settings
+
+from tests.documents import ROOT, blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import ModuleType
+
+COOKBOOK: Final = ROOT / "docs" / "cookbook"
+
+ENVIRONMENT: Final = {
+    **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
+    "PYTHONWARNINGS": "error",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+KEPT: Final = {"DATABASES", "PASSWORD_HASHERS"}
+"""The settings that stay the suite's where a project is loaded."""
+
+
+class Project:
+    """The files of a page, and a test's own beside them, in a directory."""
+
+    def __init__(self, page: str, directory: Path, more: Mapping[str, str]) -> None:
+        self.directory = directory
+        self.blocks = [block for block in blocks(COOKBOOK / page) if block.file]
+        call_command("startproject", "mysite", str(directory))
+        (asgi,) = (b for b in blocks(ROOT / "README.md") if b.file == "mysite/asgi.py")
+        self._write(asgi.file, asgi.code)
+        for block in self.blocks:
+            if block.file != "mysite/settings.py":
+                self._write(block.file, block.code)
+        for file, code in more.items():
+            self._write(file, code)
+        self._write_scripts()
+        self.apps = self._write_apps()
+        self._write_settings()
+
+    # The project on disk, which runs in processes of its own.
+
+    def python(self, *arguments: str, **environment: str) -> str:
+        """Run Python there; return what it printed, and fail with it."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.directory,
+            env={**ENVIRONMENT, **environment},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def manage(self, *arguments: str, **environment: str) -> str:
+        """Run a command of ``manage.py``."""
+        return self.python("manage.py", *arguments, **environment)
+
+    def shell(self, program: str, **environment: str) -> str:
+        """Run a program in the set up project."""
+        setup = "import django; django.setup()\n"
+        environment = {"DJANGO_SETTINGS_MODULE": "mysite.settings", **environment}
+        return self.python("-c", setup + program, **environment)
+
+    @contextmanager
+    def serve(self, **environment: str) -> Iterator[str]:
+        """Serve the project with daphne, on a free port; yield ``127.0.0.1:port``."""
+        options = ("-b", "127.0.0.1", "-p", "0")
+        with subprocess.Popen(
+            [sys.executable, "-m", "daphne", *options, "mysite.asgi:application"],
+            cwd=self.directory,
+            env={**ENVIRONMENT, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as daphne:
+            assert daphne.stderr
+            try:
+                yield _listening(daphne)
+            finally:
+                daphne.terminate()
+                errors = daphne.communicate()[1]
+        assert "Traceback" not in errors, errors
+
+    # The project in the process of the test.
+
+    @contextmanager
+    def load(self) -> Iterator[None]:
+        """Be the project of this process, with its settings, its apps and their tables."""
+        sys.path.insert(0, str(self.directory))
+        importlib.invalidate_caches()
+        try:
+            settings = vars(self.module("mysite.settings"))
+            names = {name for name in settings if name.isupper()} - KEPT
+            with override_settings(**{name: settings[name] for name in names}), _tables():
+                yield
+        finally:
+            sys.path.remove(str(self.directory))
+            self._forget()
+
+    def module(self, name: str) -> ModuleType:
+        """Return a module of the project, such as ``chat.consumers``."""
+        return importlib.import_module(name)
+
+    def _forget(self) -> None:
+        for name, module in tuple(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file and Path(file).is_relative_to(self.directory):
+                del sys.modules[name]
+        for app in self.apps:
+            apps.all_models.pop(app, None)
+        apps.clear_cache()
+
+    # Writing it
+
+    def _write(self, file: str, text: str) -> None:
+        path = self.directory / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def _write_scripts(self) -> None:
+        """Put ``socket.js`` beside each script that imports it."""
+        (socket,) = (b.code for b in blocks(COOKBOOK / "socket.md") if b.language == "js")
+        for block in self.blocks:
+            if 'from "./socket.js"' in block.code:
+                self._write(str(Path(block.file).with_name("socket.js")), socket)
+
+    def _write_apps(self) -> list[str]:
+        """Make packages of the folders with Python in them; return those that are apps."""
+        for file in self.directory.rglob("*.py"):
+            for folder in file.relative_to(self.directory).parents[:-1]:
+                (self.directory / folder / "__init__.py").touch()
+        folders = {file.parent.name for file in self.directory.glob("*/__init__.py")}
+        return sorted(folders - {"mysite"})
+
+    def _write_settings(self) -> None:
+        settings = self.directory / "mysite" / "settings.py"
+        found = ["daphne", "wsconsumer", *self.apps]
+        installed = "".join(f'    "{name}",\n' for name in found)
+        text = settings.read_text().replace(
+            "INSTALLED_APPS = [\n", f"INSTALLED_APPS = [\n{installed}"
+        )
+        more = "".join(b.code for b in self.blocks if b.file == "mysite/settings.py")
+        settings.write_text(f'{text}\nASGI_APPLICATION = "mysite.asgi.application"\n{more}')
+        if not any(block.file == "mysite/urls.py" for block in self.blocks):
+            urls = [app for app in self.apps if (self.directory / app / "urls.py").exists()]
+            includes = "".join(f'    path("", include("{app}.urls")),\n' for app in urls)
+            self._write("mysite/urls.py", URLS.format(includes=includes))
+
+
+URLS: Final = """from django.urls import include, path
+
+urlpatterns = [
+    path("accounts/", include("django.contrib.auth.urls")),
+{includes}]
+"""
+
+
+@contextmanager
+def _tables() -> Iterator[None]:
+    """Make the tables that the installed apps miss, and drop them in the end."""
+    there = set(connection.introspection.table_names())
+    missing = [model for model in apps.get_models() if model._meta.db_table not in there]  # noqa: SLF001
+    with connection.schema_editor() as editor:
+        for model in missing:
+            editor.create_model(model)
+    try:
+        yield
+    finally:
+        with connection.schema_editor() as editor:
+            for model in missing[::-1]:
+                editor.delete_model(model)
+
+
+def _listening(daphne: subprocess.Popen[str]) -> str:
+    """Wait until a server listens, and return where."""
+    output: Any = ""
+    for line in daphne.stderr or ():
+        output += line
+        if found := re.search(r"Listening on TCP address (\S+:\d+)", line):
+            return found[1]
+    pytest.fail(f"daphne stopped before it listened:\n{output}")
