@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from django.apps import apps
+from django.contrib.staticfiles.finders import get_finder
 from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
@@ -31,27 +32,41 @@ ENVIRONMENT: Final = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 
-KEPT: Final = {"DATABASES", "PASSWORD_HASHERS"}
+SETTINGS: Final = "mysite/settings.py"
+"""Here a page has only what is to be added to the file."""
+
+KEPT: Final = {"ALLOWED_HOSTS", "DATABASES", "DEBUG", "PASSWORD_HASHERS"}
 """The settings that stay the suite's where a project is loaded."""
 
 
-class Project:
-    """The files of a page, and a test's own beside them, in a directory."""
+def files_of(page: str) -> dict[str, str]:
+    """Return the files of a page, and ``asgi.py`` of the README."""
+    readme = [b for b in blocks(ROOT / "README.md") if b.file == "mysite/asgi.py"]
+    files: dict[str, str] = {}
+    for block in (*readme, *blocks(COOKBOOK / page)):
+        if block.file == SETTINGS:
+            files[SETTINGS] = files.get(SETTINGS, "") + block.code
+        elif block.file:
+            files[block.file] = block.code
+    return files
 
-    def __init__(self, page: str, directory: Path, more: Mapping[str, str]) -> None:
+
+class Project:
+    """What ``startproject`` makes, in a directory, with more files and installed apps."""
+
+    def __init__(
+        self, directory: Path, files: Mapping[str, str], installed: str = "wsconsumer"
+    ) -> None:
         self.directory = directory
-        self.blocks = [block for block in blocks(COOKBOOK / page) if block.file]
+        self.files = files
+        directory.mkdir()
         call_command("startproject", "mysite", str(directory))
-        (asgi,) = (b for b in blocks(ROOT / "README.md") if b.file == "mysite/asgi.py")
-        self._write(asgi.file, asgi.code)
-        for block in self.blocks:
-            if block.file != "mysite/settings.py":
-                self._write(block.file, block.code)
-        for file, code in more.items():
-            self._write(file, code)
+        for file, code in files.items():
+            if file != SETTINGS:
+                self._write(file, code)
         self._write_scripts()
         self.apps = self._write_apps()
-        self._write_settings()
+        self._write_settings(installed)
 
     # The project on disk, which runs in processes of its own.
 
@@ -127,6 +142,8 @@ class Project:
         for app in self.apps:
             apps.all_models.pop(app, None)
         apps.clear_cache()
+        # It knows the static files of apps by their folders.
+        get_finder.cache_clear()  # type: ignore[attr-defined]  # an lru_cache
 
     # Writing it
 
@@ -138,9 +155,9 @@ class Project:
     def _write_scripts(self) -> None:
         """Put ``socket.js`` beside each script that imports it."""
         (socket,) = (b.code for b in blocks(COOKBOOK / "socket.md") if b.language == "js")
-        for block in self.blocks:
-            if 'from "./socket.js"' in block.code:
-                self._write(str(Path(block.file).with_name("socket.js")), socket)
+        for file, code in self.files.items():
+            if 'from "./socket.js"' in code:
+                self._write(str(Path(file).with_name("socket.js")), socket)
 
     def _write_apps(self) -> list[str]:
         """Make packages of the folders with Python in them; return those that are apps."""
@@ -150,16 +167,13 @@ class Project:
         folders = {file.parent.name for file in self.directory.glob("*/__init__.py")}
         return sorted(folders - {"mysite"})
 
-    def _write_settings(self) -> None:
-        settings = self.directory / "mysite" / "settings.py"
-        found = ["daphne", "wsconsumer", *self.apps]
-        installed = "".join(f'    "{name}",\n' for name in found)
-        text = settings.read_text().replace(
-            "INSTALLED_APPS = [\n", f"INSTALLED_APPS = [\n{installed}"
-        )
-        more = "".join(b.code for b in self.blocks if b.file == "mysite/settings.py")
+    def _write_settings(self, installed: str) -> None:
+        settings = self.directory / SETTINGS
+        names = "".join(f'    "{name}",\n' for name in ("daphne", installed, *self.apps))
+        text = settings.read_text().replace("INSTALLED_APPS = [\n", f"INSTALLED_APPS = [\n{names}")
+        more = self.files.get(SETTINGS, "")
         settings.write_text(f'{text}\nASGI_APPLICATION = "mysite.asgi.application"\n{more}')
-        if not any(block.file == "mysite/urls.py" for block in self.blocks):
+        if "mysite/urls.py" not in self.files:
             urls = [app for app in self.apps if (self.directory / app / "urls.py").exists()]
             includes = "".join(f'    path("", include("{app}.urls")),\n' for app in urls)
             self._write("mysite/urls.py", URLS.format(includes=includes))

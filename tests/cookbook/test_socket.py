@@ -9,7 +9,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-    from tests.cookbook.project import Project
     from wsconsumer.test.live import LiveServer
 
 MORE = {
@@ -57,9 +56,9 @@ def wait_for(browser: Chrome, *story: Any) -> None:
     WebDriverWait(browser, 20, poll_frequency=0.02).until(is_there, f"not {expected}")
 
 
-def test_it_comes_back(loaded: Project, live_websocket_server: LiveServer, browser: Chrome) -> None:
+def test_it_comes_back(site: LiveServer, browser: Chrome) -> None:
     """A socket that the server closes is opened again; one with a code from 4500 is not."""
-    browser.get(live_websocket_server.url)
+    browser.get(site.url)
     wait_for(browser, ("open", None))
     assert browser.execute_script("return socket.send({ n: 1 })")
     wait_for(browser, ("open", None), ("message", {"n": 1}))
@@ -70,14 +69,12 @@ def test_it_comes_back(loaded: Project, live_websocket_server: LiveServer, brows
     assert not browser.execute_script("return socket.send({ n: 2 })")
 
 
-def test_a_page_that_is_left(
-    loaded: Project, live_websocket_server: LiveServer, browser: Chrome
-) -> None:
+def test_a_page_that_is_left(site: LiveServer, browser: Chrome) -> None:
     """Its socket is closed, and another one opened when the visitor comes back to it."""
-    browser.get(live_websocket_server.url)
+    browser.get(site.url)
     wait_for(browser, ("open", None))
     browser.execute_script("window.wasKept = true")
-    browser.get(f"{live_websocket_server.url}/other/")
+    browser.get(f"{site.url}/other/")
     browser.back()
     assert browser.execute_script("return window.wasKept")
     wait_for(browser, ("open", None), ("open", None))
