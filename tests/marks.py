@@ -35,6 +35,8 @@ FIXTURES: Final = {
     "browser": "browsers",
     "other_browser": "browsers",
     "own_site": "servers",
+    "project": "processes",
+    "redis": "engines",
     "site": "servers",
 }
 """The marker of all tests that use a fixture."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.chromium import chromium
 from tests.cookbook.project import COOKBOOK, Project, files_of
+from tests.engines import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from selenium.webdriver import Chrome
 
@@ -25,8 +27,8 @@ def page(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def project(request: pytest.FixtureRequest, page: str, tmp_path: Path) -> Project:
-    """The project on disk, for processes of its own; with the files of the module's ``MORE``."""
+def built(request: pytest.FixtureRequest, page: str, tmp_path: Path) -> Project:
+    """The page's project, with the files of the module's ``MORE``, on disk."""
     if not COOKBOOK.exists():
         pytest.skip("the tests are run without the documents")
     files = files_of(page) | getattr(request.module, "MORE", {})
@@ -34,10 +36,16 @@ def project(request: pytest.FixtureRequest, page: str, tmp_path: Path) -> Projec
 
 
 @pytest.fixture
-def loaded(project: Project, transactional_db: None) -> Iterator[Project]:
+def project(built: Project) -> Project:
+    """The project, to run in processes of its own."""
+    return built
+
+
+@pytest.fixture
+def loaded(built: Project, transactional_db: None) -> Iterator[Project]:
     """The project in this process: its settings, its URLs, its models with their tables."""
-    with project.load():
-        yield project
+    with built.load():
+        yield built
 
 
 @pytest.fixture
@@ -45,6 +53,21 @@ def site(loaded: Project, request: pytest.FixtureRequest) -> LiveServer:
     """The loaded project behind daphne, in a thread of this process."""
     server: LiveServer = request.getfixturevalue("live_websocket_server")
     return server
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    """A directory with a short path, as a Unix socket wants it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def redis(directory: Path) -> Iterator[Redis]:
+    """A Redis server."""
+    server = Redis(directory)
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import pytest
 from django.apps import apps
 from django.contrib.staticfiles.finders import get_finder
 from django.core.management import call_command
@@ -95,24 +95,30 @@ class Project:
         return self.python("-c", setup + program, **environment)
 
     @contextmanager
-    def serve(self, **environment: str) -> Iterator[str]:
-        """Serve the project with daphne, on a free port; yield ``127.0.0.1:port``."""
-        options = ("-b", "127.0.0.1", "-p", "0")
+    def running(self, module: str, *arguments: str, **environment: str) -> Iterator[Program]:
+        """Run a program of Python's (``python -m module``) while the block runs."""
         with subprocess.Popen(
-            [sys.executable, "-m", "daphne", *options, "mysite.asgi:application"],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.directory,
             env={**ENVIRONMENT, **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-        ) as daphne:
-            assert daphne.stderr
+        ) as process:
+            program = Program(process)
             try:
-                yield _listening(daphne)
+                yield program
             finally:
-                daphne.terminate()
-                errors = daphne.communicate()[1]
-        assert "Traceback" not in errors, errors
+                process.terminate()
+                process.wait(30)
+
+    @contextmanager
+    def serve(self, **environment: str) -> Iterator[str]:
+        """Serve the project with daphne, on a free port; yield ``127.0.0.1:port``."""
+        options = ("-b", "127.0.0.1", "-p", "0", "mysite.asgi:application")
+        with self.running("daphne", *options, **environment) as daphne:
+            yield daphne.wait_for(r"Listening on TCP address (\S+:\d+)")[1]
+        assert "Traceback" not in daphne.output, daphne.output
 
     # The project in the process of the test.
 
@@ -203,11 +209,39 @@ def _tables() -> Iterator[None]:
                 editor.delete_model(model)
 
 
-def _listening(daphne: subprocess.Popen[str]) -> str:
-    """Wait until a server listens, and return where."""
-    output: Any = ""
-    for line in daphne.stderr or ():
-        output += line
-        if found := re.search(r"Listening on TCP address (\S+:\d+)", line):
-            return found[1]
-    pytest.fail(f"daphne stopped before it listened:\n{output}")
+class Program:
+    """A program that runs, and what it has printed so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._changed = threading.Condition()
+        self._is_over = False
+        self.output = ""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def wait_for(self, pattern: str, seconds: float = 30) -> re.Match[str]:
+        """Wait until it has printed something, and return the match."""
+
+        def is_told() -> bool:
+            return self._is_over or re.search(pattern, self.output) is not None
+
+        with self._changed:
+            self._changed.wait_for(is_told, seconds)
+            found = re.search(pattern, self.output)
+        assert found, f"waited for {pattern!r}; it printed:\n{self.output}"
+        return found
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self._add(line)
+        self._add("", is_over=True)
+
+    def _add(self, line: str, *, is_over: bool = False) -> None:
+        with self._changed:
+            self.output += line
+            self._is_over = is_over
+            self._changed.notify_all()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, User
 
@@ -27,6 +28,7 @@ PORTS: Final = {
     "chat": "chat.md",
     "rooms": "rooms.md",
     "notifications": "notifications.md",
+    "jobs": "job.md",
 }
 """The pages of the apps."""
 
@@ -37,7 +39,11 @@ def files_with_channels(app: str) -> dict[str, str]:
     """Return the Python files of an app, and of the project, with Channels."""
     files = {f"{app}/{file.name}": file.read_text() for file in (HERE / app).glob("*.py")}
     asgi = (HERE / "asgi.py").read_text().replace("from app.", f"from {app}.")
-    return {"mysite/asgi.py": asgi, **files}
+    celery = files_of(PORTS[app]).items() if app == "jobs" else ()
+    shared = {
+        file: code for file, code in celery if file in ("mysite/__init__.py", "mysite/celery.py")
+    }
+    return {"mysite/asgi.py": asgi, **shared, **files}
 
 
 def lines_of_code(source: str) -> int:
@@ -89,7 +95,7 @@ def channels(
         yield project
 
 
-def socket(project: Project, path: str, user: Any, **kwargs: str) -> WebsocketCommunicator:
+def socket(project: Project, path: str, user: Any, **kwargs: Any) -> WebsocketCommunicator:
     """Return a client of the app's one consumer."""
     (pattern,) = project.module(f"{project.apps[0]}.routing").websocket_urlpatterns
     communicator = WebsocketCommunicator(pattern.callback, path)
@@ -142,4 +148,17 @@ async def test_notifications(channels: Project, ada: User) -> None:
     pk = (await ws.receive_json_from())["id"]
     await ws.send_json_to({"type": "read", "id": pk})
     assert await ws.receive_json_from() == {"type": "read", "id": pk}
+    await ws.disconnect()
+
+
+async def test_jobs(channels: Project, ada: User) -> None:
+    """The job with Channels works: how it stands, a change, and the cancellation."""
+    job = await channels.module("jobs.models").Job.objects.acreate(owner=ada, total=2)
+    ws = socket(channels, f"/ws/jobs/{job.pk}/", ada, pk=job.pk)
+    assert (await ws.connect())[0]
+    assert await ws.receive_json_from() == {"state": "queued", "done": 0, "total": 2}
+    await sync_to_async(job.change)(state="running", done=1)
+    assert await ws.receive_json_from() == {"state": "running", "done": 1, "total": 2}
+    await ws.send_json_to({"type": "cancel"})
+    assert (await ws.receive_json_from())["state"] == "cancelled"
     await ws.disconnect()
