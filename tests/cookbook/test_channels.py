@@ -29,6 +29,7 @@ PORTS: Final = {
     "rooms": "rooms.md",
     "notifications": "notifications.md",
     "jobs": "job.md",
+    "rpc": "json-rpc.md",
 }
 """The pages of the apps."""
 
@@ -161,4 +162,17 @@ async def test_jobs(channels: Project, ada: User) -> None:
     assert await ws.receive_json_from() == {"state": "running", "done": 1, "total": 2}
     await ws.send_json_to({"type": "cancel"})
     assert (await ws.receive_json_from())["state"] == "cancelled"
+    await ws.disconnect()
+
+
+async def test_rpc(channels: Project, ada: User) -> None:
+    """JSON-RPC with Channels works: a result, a stream, and an error."""
+    ws = socket(channels, "/ws/rpc/", ada)
+    assert (await ws.connect())[0]
+    request = {"jsonrpc": "2.0", "id": 7}
+    await ws.send_json_to({**request, "method": "count", "params": {"to": 1, "seconds": 0}})
+    assert (await ws.receive_json_from())["params"] == {"id": 7, "item": 0}
+    assert (await ws.receive_json_from())["result"] is None
+    await ws.send_json_to({**request, "method": "nothing"})
+    assert (await ws.receive_json_from())["error"]["code"] == -32601
     await ws.disconnect()

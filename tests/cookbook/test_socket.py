@@ -77,4 +77,4 @@ def test_a_page_that_is_left(site: LiveServer, browser: Chrome) -> None:
     browser.get(f"{site.url}/other/")
     browser.back()
     assert browser.execute_script("return window.wasKept")
-    wait_for(browser, ("open", None), ("open", None))
+    wait_for(browser, ("open", None), ("close", 1000), ("open", None))
