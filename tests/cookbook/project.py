@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from django.apps import apps
+from django.contrib.auth import signals as auth_signals
 from django.contrib.staticfiles.finders import get_finder
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import signals as model_signals
+from django.dispatch import Signal
 from django.test import override_settings
 
 from tests.documents import ROOT, blocks
@@ -130,7 +133,11 @@ class Project:
         try:
             settings = vars(self.module("mysite.settings"))
             names = {name for name in settings if name.isupper()} - KEPT
-            with override_settings(**{name: settings[name] for name in names}), _tables():
+            with (
+                _receivers(),
+                override_settings(**{name: settings[name] for name in names}),
+                _tables(),
+            ):
                 yield
         finally:
             sys.path.remove(str(self.directory))
@@ -207,6 +214,20 @@ def _tables() -> Iterator[None]:
         with connection.schema_editor() as editor:
             for model in missing[::-1]:
                 editor.delete_model(model)
+
+
+@contextmanager
+def _receivers() -> Iterator[None]:
+    """Disconnect in the end what the block connects to the signals of models and logins."""
+    names = (*vars(model_signals).values(), *vars(auth_signals).values())
+    signals = [each for each in names if isinstance(each, Signal)]
+    before = [signal.receivers[:] for signal in signals]
+    try:
+        yield
+    finally:
+        for signal, receivers in zip(signals, before, strict=True):
+            signal.receivers = receivers
+            signal.sender_receivers_cache.clear()
 
 
 class Program:
