@@ -84,7 +84,7 @@ mutants: $(VENV)/.installed-test ## Change a module bit by bit; list what no tes
 	@$(RUN) scripts/mutants.py $(MODULE) $(WITH_ARGS)
 
 docs: $(VENV)/.installed-test $(VENV)/.installed-docs ## Run the code in README.md and docs/
-	$(RUN) -m pytest tests/test_docs.py $(ARGS)
+	$(RUN) -m pytest tests/test_docs.py tests/cookbook $(ARGS)
 
 build: $(VENV)/.installed-build ## Make the sdist and the wheel in dist/
 	$(RUN) -m build

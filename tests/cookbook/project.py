@@ -148,9 +148,9 @@ class Project:
         return importlib.import_module(name)
 
     def _forget(self) -> None:
-        for name, module in tuple(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if file and Path(file).is_relative_to(self.directory):
+        packages = {"mysite", *self.apps}
+        for name in tuple(sys.modules):
+            if name.partition(".")[0] in packages:
                 del sys.modules[name]
         for app in self.apps:
             apps.all_models.pop(app, None)
