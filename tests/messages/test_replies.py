@@ -101,6 +101,27 @@ async def test_a_reply_that_many_share() -> None:
         assert (await ws.receive_json())["ref"] == 2
 
 
+async def test_a_message_that_is_passed_on() -> None:
+    """A broadcast has no ref, or it would answer a request of somebody else's."""
+
+    class Relay(MessageConsumer):
+        async def connect(self) -> None:
+            await self.join("all")
+
+        @on
+        async def say(self, message: Say) -> None:
+            await self.broadcast("all", message)
+            assert message.ref == 7  # still that of the request
+
+    async with connect(Relay) as one, connect(Relay) as other:
+        await one.send_json({"type": "say", "text": "hi", "ref": 7})
+        said = await other.receive_json()
+        assert said["text"] == "hi"
+        assert "ref" not in said
+        assert await one.receive_json() == said
+        assert await one.receive_json() == {"type": "ok", "ref": 7}
+
+
 async def test_in_order() -> None:
     """Messages are handled one after the other, and so are their replies."""
     log: list[str] = []

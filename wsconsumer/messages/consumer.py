@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from msgspec import UNSET
 
 from ..consumer import WebsocketConsumer
 from ..escaping import quote
 from .codecs import CODECS
 from .interface import build_interface
 from .session import MessageSession
-from .types import Event, Message
+from .types import Event, Message, with_ref
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine
@@ -88,6 +89,17 @@ class MessageConsumer(WebsocketConsumer):
         if not isinstance(data, str | bytes | bytearray | memoryview):
             data = _encoded(type(self), self._wsconsumer.codec, data)
         await super().send(data)
+
+    async def broadcast(self, group: str, data: Any, include_self: bool = True) -> None:
+        """
+        Send ``data`` to every member of a group, as ``WebsocketConsumer.broadcast()`` does.
+
+        A message goes without its ``ref``, which is its sender's: others would take it for the
+        answer to a request of their own.
+        """
+        if isinstance(data, Message) and data.ref is not UNSET:
+            data = with_ref(data, UNSET)
+        await super().broadcast(group, data, include_self)
 
 
 def _encoded(cls: type, codec: Codec, data: Any) -> str | bytes:
