@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -113,7 +114,9 @@ class Project:
                 yield program
             finally:
                 process.terminate()
-                process.wait(30)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                process.kill()
 
     @contextmanager
     def serve(self, **environment: str) -> Iterator[str]:
@@ -252,9 +255,11 @@ class Program:
         assert found, f"waited for {pattern!r}; it printed:\n{self.output}"
         return found
 
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
+    def kill_child(self) -> None:
+        """Let the one process that it has started crash."""
+        pid = self._process.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
 
     def _read(self) -> None:
         for line in self._process.stdout or ():

@@ -167,12 +167,16 @@ jobs = [Job.objects.create(owner=ada, total=total) for total in (10_000, 2)]
 
 
 def test_a_worker(project: Project, redis: Redis) -> None:
-    """A worker's progress reaches the server's page, and a cancellation reaches the worker."""
+    """Progress reaches the page, a process that dies is replaced, a cancellation comes through."""
     env = {"REDIS_URL": redis.url, "PYTHONWARNINGS": "default"}
     start = "for job in jobs: run.delay_on_commit(job.pk)\nprint(client.cookies['sessionid'].value)"
     session = project.shell(f"{PREPARE}\n{start}", **env).split()[-1]
-    celery = ("-A", "mysite", "worker", "--pool=solo", "--loglevel=info")  # celery -A mysite worker
-    with project.serve(**env) as address, project.running("celery", *celery, **env) as worker:
+    celery = ("-A", "mysite", "worker")  # celery -A mysite worker
+    options = ("--concurrency=1", "--loglevel=info", "--without-mingle")
+    with (
+        project.serve(**env) as address,
+        project.running("celery", *celery, *options, **env) as worker,
+    ):
 
         def watch(pk: int) -> ClientConnection:
             headers = {"Cookie": f"sessionid={session}"}
@@ -180,14 +184,18 @@ def test_a_worker(project: Project, redis: Redis) -> None:
             return connect(url, additional_headers=headers, proxy=None)
 
         with watch(1) as long, watch(2) as short:
-            while json.loads(long.recv(30))["done"] < 2:
+            while (before := json.loads(long.recv(60))["done"]) < 2:
                 pass
+            worker.kill_child()
+            while (after := json.loads(long.recv(60))["done"]) < 5:
+                assert after >= before
             long.send('{"type": "cancel"}')
-            while json.loads(long.recv(30))["state"] != CANCELLED:
+            while json.loads(long.recv(60))["state"] != CANCELLED:
                 pass
-            while json.loads(short.recv(30))["state"] != DONE:
+            while json.loads(short.recv(60))["state"] != DONE:
                 pass
         worker.wait_for(r"(?s)run\S+ succeeded.*run\S+ succeeded")
+        assert "WorkerLostError" in worker.output
 
 
 def test_the_memory_backend_is_not_silent(project: Project) -> None:
