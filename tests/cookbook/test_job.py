@@ -10,6 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from celery import _state
 from django.contrib.auth.models import User
+from django.test import Client
 from websockets.sync.client import ClientConnection, connect
 
 from tests.cookbook.browsing import until, visit
@@ -73,6 +74,19 @@ def job(ada: User, jobs: Any) -> Any:
 def content(state: str, done: int) -> dict[str, Any]:
     """Return what a page gets."""
     return {"state": state, "done": done, "total": 2}
+
+
+def test_start(ada: User, jobs: Any, settings: Any) -> None:
+    """The view makes a job, queues it, and says where its socket is."""
+    settings.CELERY_TASK_ALWAYS_EAGER = True
+    client = Client()
+    assert client.post("/jobs/start/").status_code == 302
+    client.force_login(ada)
+    assert client.get("/jobs/start/").status_code == 405
+    response = client.post("/jobs/start/")
+    job = jobs.Job.objects.get()
+    assert response.json() == {"socket": f"/ws/jobs/{job.pk}/"}
+    assert (job.owner, job.state, job.done) == (ada, DONE, 100)
 
 
 async def test_progress(job: Any, jobs: Any, websocket_client: WebsocketClient) -> None:
