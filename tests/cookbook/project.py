@@ -113,10 +113,7 @@ class Project:
             try:
                 yield program
             finally:
-                process.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(10)
-                process.kill()
+                program.stop()
 
     @contextmanager
     def serve(self, **environment: str) -> Iterator[str]:
@@ -241,7 +238,8 @@ class Program:
         self._changed = threading.Condition()
         self._is_over = False
         self.output = ""
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def wait_for(self, pattern: str, seconds: float = 30) -> re.Match[str]:
         """Wait until it has printed something, and return the match."""
@@ -260,6 +258,14 @@ class Program:
         pid = self._process.pid
         (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         os.kill(int(child), signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask it to end, and read what it prints until it has."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self._process.kill()
+        self._reader.join(10)
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
