@@ -195,7 +195,7 @@ def test_a_worker(project: Project, redis: Redis) -> None:
         def watch(pk: int) -> ClientConnection:
             headers = {"Cookie": f"sessionid={session}"}
             url = f"ws://{address}/ws/jobs/{pk}/"
-            return connect(url, additional_headers=headers, proxy=None)
+            return connect(url, additional_headers=headers, proxy=None, open_timeout=60)
 
         with watch(1) as long, watch(2) as short:
             while (before := json.loads(long.recv(60))["done"]) < 2:

@@ -37,10 +37,13 @@ def test_from_another_process(project: Project, redis: Redis) -> None:
     """What the command sets reaches the pages that a server serves; `python manage.py` calls it."""
     env = {"REDIS_URL": redis.url}
     project.manage("migrate", "--run-syncdb", "--verbosity=0", **env)
-    with project.serve(**env) as address, connect(f"ws://{address}/ws/prices/", proxy=None) as ws:
+    with (
+        project.serve(**env) as address,
+        connect(f"ws://{address}/ws/prices/", proxy=None, open_timeout=60) as ws,
+    ):
         # As in the page: python manage.py set_price tea 3.50
         project.manage("set_price", "tea", "3.50", **env)
-        assert json.loads(ws.recv(30)) == {"symbol": "tea", "value": "3.50"}
+        assert json.loads(ws.recv(60)) == {"symbol": "tea", "value": "3.50"}
 
 
 WITHOUT_AN_ENGINE = """

@@ -55,7 +55,7 @@ def test_it_goes_on(project: Project) -> None:
 
         def page(path: str) -> ClientConnection:
             url = f"ws://{address}{path}"
-            return connect(url, additional_headers={"Cookie": cookie}, proxy=None)
+            return connect(url, additional_headers={"Cookie": cookie}, proxy=None, open_timeout=60)
 
         ask = Request(  # http
             f"http://{address}/answers/ask/",
@@ -65,12 +65,12 @@ def test_it_goes_on(project: Project) -> None:
         with urlopen(ask) as response:  # noqa: S310
             path = json.load(response)["socket"]
         with page(path) as first:
-            while json.loads(first.recv(30))["text"] == "":
+            while json.loads(first.recv(60))["text"] == "":
                 pass
         with page(path) as second:
             text, state = "", ""
             while state != "complete":
-                piece = json.loads(second.recv(30))
+                piece = json.loads(second.recv(60))
                 text, state = text[: piece["start"]] + piece["text"], piece["state"]
         assert text == "one? two? three? four? five? "
 
