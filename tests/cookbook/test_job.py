@@ -186,10 +186,10 @@ def test_a_worker(project: Project, redis: Redis) -> None:
     start = "for job in jobs: run.delay_on_commit(job.pk)\nprint(client.cookies['sessionid'].value)"
     session = project.shell(f"{PREPARE}\n{start}", **env).split()[-1]
     celery = ("-A", "mysite", "worker")  # celery -A mysite worker
-    options = ("--concurrency=1", "--loglevel=info", "--without-mingle")
+    options = ("--concurrency=1", "--loglevel=info", "--without-mingle", "--without-gossip")
     with (
-        project.serve(**env) as address,
         project.running("celery", *celery, *options, **env) as worker,
+        project.serve(**env) as address,
     ):
 
         def watch(pk: int) -> ClientConnection:
