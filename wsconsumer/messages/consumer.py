@@ -90,7 +90,9 @@ class MessageConsumer(WebsocketConsumer):
             data = _encoded(type(self), self._wsconsumer.codec, data)
         await super().send(data)
 
-    async def broadcast(self, group: str, data: Any, include_self: bool = True) -> None:
+    async def broadcast(
+        self, group: str, data: Any, include_self: bool = True, *, key: str | None = None
+    ) -> None:
         """
         Send ``data`` to every member of a group, as ``WebsocketConsumer.broadcast()`` does.
 
@@ -99,7 +101,7 @@ class MessageConsumer(WebsocketConsumer):
         """
         if isinstance(data, Message) and data.ref is not UNSET:
             data = with_ref(data, UNSET)
-        await super().broadcast(group, data, include_self)
+        await super().broadcast(group, data, include_self, key=key)
 
 
 def _encoded(cls: type, codec: Codec, data: Any) -> str | bytes:
