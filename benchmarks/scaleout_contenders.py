@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.rounds import Application, Receive, Scope, Send
 
 REDIS = "wsconsumer, Redis"
+REDIS_KEPT = "wsconsumer, Redis, kept"
 POSTGRES = "wsconsumer, Postgres"
 CORE = "channels_redis core"
 PUBSUB = "channels_redis pubsub"
@@ -120,6 +121,14 @@ def litestar(engines: Engines) -> Application:
     return with_lifespan
 
 
+def kept() -> Application:
+    """Broadcast to a group that keeps; see ``contenders.wsconsumer``."""
+    from wsconsumer import Group
+
+    Group("all", keep=100)
+    return contenders.wsconsumer()
+
+
 def once(start: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], Awaitable[None]]:
     """Return what to await until the process has been started, by whoever comes first."""
     starting: asyncio.Task[Any] | None = None
@@ -136,6 +145,7 @@ def once(start: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], Awaitabl
 CONTENDERS: dict[str, Callable[[Engines], Application]] = {
     RAW: raw,
     REDIS: lambda _: contenders.wsconsumer(),
+    REDIS_KEPT: lambda _: kept(),
     POSTGRES: lambda _: contenders.wsconsumer(),
     LITESTAR: litestar,
     PUBSUB: lambda _: contenders.channels(),
