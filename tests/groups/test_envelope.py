@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import uuid
 from collections import OrderedDict
 from decimal import Decimal
@@ -68,7 +69,7 @@ class Point(msgspec.Struct):
         ([Suit.HEARTS], {"text": '["h"]'}, ["h"]),
         ([Blob(b"a")], {"text": '["YQ=="]'}, ["YQ=="]),
     ],
-    ids=repr,
+    ids=lambda value: re.sub(r" at 0x\w+", "", repr(value)),
 )
 def test_there_and_back(data: Any, event: dict[str, Any], received: Any) -> None:
     """Text is text, bytes are binary, and all else is JSON, to client and hook alike."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -76,7 +77,7 @@ def test_what_ends(auth: object, expected: float) -> None:
         SimpleNamespace(expiry=lambda: MOMENT),
         SimpleNamespace(get=AT),
     ],
-    ids=repr,
+    ids=lambda value: re.sub(r" at 0x\w+", "", repr(value)),
 )
 def test_what_does_not_end(auth: object) -> None:
     """Whatever has no exp, and what only looks like one."""
