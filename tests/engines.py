@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import redis
@@ -27,11 +28,16 @@ if TYPE_CHECKING:
     from typing import LiteralString
 
 
+_anyhow: Final = random.SystemRandom()
+"""Not seeded as each test is, or all of them would try the same ports."""
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+    """Return a port of 127.0.0.1 that is free now, and none that the system gives to clients."""
+    while True:
+        port = _anyhow.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Postgres:
@@ -257,80 +263,6 @@ class RedisTLS(Redis):
     @property
     def url(self) -> str:
         return f"rediss://127.0.0.1:{self.tls_port}?ssl_ca_certs={self.certificate}"
-
-
-class RedisCluster:
-    """Three Redis servers that are a cluster."""
-
-    def __init__(self, directory: Path) -> None:
-        self.nodes = [
-            Redis(
-                directory, "--cluster-enabled", "yes", "--cluster-port", str(free_port()),
-                "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no",
-            )
-            for _ in range(3)
-        ]  # fmt: skip
-        try:
-            self._join()
-        except BaseException:
-            self.stop()
-            raise
-
-    def _join(self) -> None:
-        bounds = (0, 5461, 10923, 16384)
-        for node, first, after in zip(self.nodes, bounds, bounds[1:], strict=False):
-            node.command("CLUSTER", "ADDSLOTSRANGE", first, after - 1)
-        for node in self.nodes[1:]:
-            bus = node.command("CONFIG GET", "cluster-port")["cluster-port"]
-            self.nodes[0].command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
-        until(self.is_whole, "the cluster to be whole", 30)
-
-    def owner(self, slot: int) -> Redis:
-        """Return the server that has a slot."""
-        for first, last, master in self._map(self.nodes[0]):
-            if first <= slot <= last:
-                return next(node for node in self.nodes if node.port == master)
-        raise AssertionError(f"nobody has slot {slot}")
-
-    def move(self, slot: int, to: Redis) -> None:
-        """Give a slot to another server; all know it when this returns."""
-        source = self.owner(slot)
-        identity = to.command("CLUSTER", "MYID")
-        for node in (to, source, *self.nodes):
-            node.command("CLUSTER", "SETSLOT", slot, "NODE", identity)
-
-    def stop(self) -> None:
-        """Stop them all."""
-        for node in self.nodes:
-            node.stop()
-
-    def disown(self, lost: Redis) -> list[tuple[int, int]]:
-        """Let the other servers forget that this one had slots; return those as ranges."""
-        others = [node for node in self.nodes if node is not lost]
-        ranges = [(low, high) for low, high, port in self._map(others[0]) if port == lost.port]
-        for node in others:
-            for low, high in ranges:
-                node.command("CLUSTER", "DELSLOTSRANGE", low, high)
-        return ranges
-
-    def inherit(self, heir: Redis, ranges: list[tuple[int, int]]) -> None:
-        """Give slots that nobody has to a server."""
-        for low, high in ranges:
-            heir.command("CLUSTER", "ADDSLOTSRANGE", low, high)
-
-    def is_whole(self) -> bool:
-        """Tell whether all servers know of all the others, and of who has which slot."""
-        return all(
-            self._is_full(node) and b"cluster_state:ok" in node.command("CLUSTER", "INFO")
-            for node in self.nodes
-        )
-
-    def _is_full(self, node: Redis) -> bool:
-        return sum(last + 1 - first for first, last, _ in self._map(node)) == 16384
-
-    def _map(self, node: Redis) -> list[tuple[int, int, int]]:
-        slots = node.command("CLUSTER", "SLOTS")
-        return [(first, last, master[1]) for first, last, master, *_ in slots]
 
 
 class Sentinel(Redis):

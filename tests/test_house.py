@@ -81,6 +81,7 @@ HOUSE = [
     "groups.redis.publisher",
     "groups.redis.sentinels",
     "groups.redis.slots",
+    "groups.redis.stamps",
     "groups.redis.location",
     "groups.redis.role",
     "groups.postgres.backend",

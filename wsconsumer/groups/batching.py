@@ -86,6 +86,12 @@ class Batcher(Generic[T]):
             self._task = start_task(self._send_all(), Context())
         await waiting.done
 
+    async def finish(self) -> None:
+        """Take nothing any more, and return when everything that waits was sent."""
+        self._is_closed = True
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     async def aclose(self) -> None:
         """Fail everything that waits, and take nothing any more."""
         self._is_closed = True

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines import Redis, RedisCluster, RedisTLS, Sentinel
+from tests.clusters import RedisCluster
+from tests.engines import Redis, RedisTLS, Sentinel
 from tests.groups.redis.harness import Said
 from wsconsumer.groups.redis.threads import forget_publishers
 

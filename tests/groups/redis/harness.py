@@ -6,13 +6,15 @@ import asyncio
 import logging
 import re
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.redis.backend import RedisBackend
 from wsconsumer.test.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 
 class Said(logging.Handler):
@@ -101,6 +103,7 @@ class Fake:
         self.is_answering.set()
         self._more = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -113,6 +116,11 @@ class Fake:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def say(self, reply: bytes) -> None:
+        """Send something to all clients that nobody asked for."""
+        for writer in self._writers:
+            writer.write(reply)
+
     async def until(self, word: bytes, times: int = 1) -> None:
         """Wait until a command has come so many times."""
         async with asyncio.timeout(10):
@@ -124,9 +132,11 @@ class Fake:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.append(task)
+        self._writers.add(writer)
         try:
             await self._serve_all(reader, writer)
         finally:
+            self._writers.discard(writer)
             writer.close()
 
     async def _serve_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,6 +157,53 @@ class Fake:
             await asyncio.wait([earlier])
         await self.is_answering.wait()
         writer.write(replies)
+
+
+class Flow:
+    """Publishes numbers to groups, one after the other, while a block lasts."""
+
+    def __init__(
+        self, name: str, groups: Sequence[str], publish: Callable[[str, bytes], Awaitable[None]]
+    ) -> None:
+        self._name = name
+        self._groups = groups
+        self._publish = publish
+        self._number = 0
+        self._is_over = False
+        self.errors: list[BackendError] = []
+
+    async def __aenter__(self) -> Self:
+        self._is_over = False
+        self._flowing = asyncio.create_task(self._flow())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_over = True
+        async with asyncio.timeout(10):
+            await self._flowing
+
+    async def _flow(self) -> None:
+        while not self._is_over:
+            await self.round()
+            await asyncio.sleep(0.001)  # others want to work as well
+
+    async def round(self) -> bytes:
+        """Publish the next number to each group; return how it came."""
+        self._number += 1
+        body = f"{self._name} {self._number}".encode()
+        for group in self._groups:
+            try:
+                await self._publish(group, body)
+            except BackendError as error:
+                self.errors.append(error)
+        return body
+
+    def check(self, came: list[bytes]) -> None:
+        """Check that of what came to a group, ours came once each, and in order."""
+        pairs = [body.decode().rsplit(" ", 1) for body in came]
+        numbers = [int(number) for name, number in pairs if name == self._name]
+        wrong = [pair for pair in pairwise(numbers) if pair[0] >= pair[1]]
+        assert not wrong, f"of {self._name} came what was not after the last: {wrong}"
 
 
 @asynccontextmanager

@@ -17,7 +17,8 @@ from wsconsumer.groups.redis.backend import RedisBackend
 from wsconsumer.test import BackendContract
 
 if TYPE_CHECKING:
-    from tests.engines import Redis, RedisCluster, RedisTLS, Sentinel
+    from tests.clusters import RedisCluster
+    from tests.engines import Redis, RedisTLS, Sentinel
     from wsconsumer.groups.base import Backend
 
 

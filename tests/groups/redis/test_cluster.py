@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.crc import key_slot
 
-from tests.engines import Redis, RedisCluster, free_port, until
+from tests.clusters import RedisCluster
+from tests.engines import Redis, free_port, until
 from tests.groups.redis.harness import Said, listening
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups import reconnecting
+from wsconsumer.groups.redis import cluster as redis_cluster
 from wsconsumer.groups.redis.cluster import Cluster
+from wsconsumer.groups.redis.stamps import Stamps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +50,19 @@ async def test_a_slot_moves(cluster: RedisCluster, said: Said) -> None:
     assert said.lines == []
 
 
+async def test_what_two_servers_bring(cluster: RedisCluster) -> None:
+    """While a slot moves, both may bring the same message, which is delivered once."""
+    owner = cluster.owner(key_slot(b"contract:g"))
+    stamps = Stamps()
+    first, second = stamps.next() + b"first", stamps.next() + b"second"
+    async with listening(owner.url, "g", CLUSTER=True) as one:
+        for stamped in (first, first, second, first):
+            owner.command("SPUBLISH", "contract:g", stamped)
+        await one.backend.publish("g", b"end")
+        await one.until("g", b"end")
+        assert one.of("g") == [b"first", b"second", b"end"]
+
+
 async def test_subscribing_with_an_old_map(cluster: RedisCluster, said: Said) -> None:
     """A subscription at a server that no longer has the slot is made where it is."""
     slot = key_slot(b"contract:moved")
@@ -72,8 +88,28 @@ async def test_a_slot_that_nobody_wants(cluster: RedisCluster) -> None:
         source.command("CLUSTER", "SETSLOT", slot, "NODE", target.command("CLUSTER", "MYID"))
         with pytest.raises(BackendError, match=f"no server was found to have slot {slot}"):
             await one.backend.publish("circle", b"lost")
+        with pytest.raises(BackendError, match=f"no server was found to have slot {slot}"):
+            await asyncio.to_thread(one.backend.publish_sync, "circle", b"lost")
         await asyncio.to_thread(cluster.move, slot, target)
         await one.backend.publish("circle", b"body")
+
+
+async def test_servers_that_send_us_to_one_another(
+    cluster: RedisCluster, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We do not run in circles: the log tells of it, others are not kept waiting, and it ends."""
+    monkeypatch.setattr(redis_cluster, "MAP_EVERY", 0.2)
+    slot = key_slot(b"contract:circle")
+    source = cluster.owner(slot)
+    target = next(node for node in cluster.nodes if node is not source)
+    async with listening(source.url, "circle", CLUSTER=True) as one:
+        source.command("CLUSTER", "SETSLOT", slot, "NODE", target.command("CLUSTER", "MYID"))
+        await said.until(f"the servers send slot {slot} to one another", 2)
+        await one.backend.subscribe(["other"])
+        await asyncio.to_thread(cluster.move, slot, target)
+        await asyncio.to_thread(until, lambda: is_heard(target, "contract:circle"), "the channel")
+        await one.backend.publish("circle", b"body")
+        await one.until("circle", b"body")
 
 
 async def test_a_server_of_a_cluster_restarts(cluster: RedisCluster, said: Said) -> None:
@@ -192,6 +228,8 @@ async def test_a_slot_without_a_server(directory: Path, said: Said) -> None:
             await said.until("is away: RedisError: it has slots without a server")
             with pytest.raises(BackendError, match="it has slots without a server"):
                 await one.backend.publish("g", b"lost")
+            with pytest.raises(BackendError, match=f"no server was found to have slot {slot}"):
+                await asyncio.to_thread(one.backend.publish_sync, "g", b"lost")
             await one.backend.publish("other", b"body")
             await one.until("other", b"body")
             node.command("CLUSTER", "ADDSLOTS", slot)

@@ -162,6 +162,25 @@ async def test_publishing_to_one_that_hangs(own: Redis, said: Said) -> None:
     assert said.lines == []
 
 
+async def test_publishing_more_than_a_socket_takes(own: Redis) -> None:
+    """Cut off by TIMEOUT in the middle of a broadcast, the connection is closed, not used again."""
+
+    def clients() -> set[str]:
+        return {client["id"] for client in own.command("CLIENT LIST", "TYPE", "normal")}
+
+    async with listening(own.url, "g", TIMEOUT=1) as one:
+        await one.backend.publish("g", b"before")
+        before = clients()
+        own.pause()
+        with pytest.raises(BackendError, match="TimeoutError"):
+            await one.backend.publish("other", b"x" * 20_000_000)
+        own.resume()
+        # What was under way is written before it is closed.
+        await asyncio.to_thread(until, lambda: not before & clients(), "the connection's end")
+        await one.backend.publish("g", b"after")
+        await one.until("g", b"after")
+
+
 async def test_a_half_open_connection(
     own: Redis, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +324,31 @@ async def test_a_server_that_sends_us_elsewhere(said: Said) -> None:
         await said.until("is away: MovedError: 1 other:1")
         await fake.until(b"SUBSCRIBE", 3)
     assert len(said.lines) == 1
+
+
+async def test_an_error_that_nobody_asked_for(said: Said) -> None:
+    """It is the connection's: an outage, with what the server said."""
+    async with (
+        Fake(SUBSCRIBE=b"") as fake,
+        listening(f"redis://127.0.0.1:{fake.port}", "g"),
+    ):
+        await fake.until(b"HELLO", 2)
+        fake.say(b"-ERR out of the blue\r\n")
+        await said.until("is away: ResponseError: out of the blue")
+        await said.until("is back")
+    assert len(said.lines) == 2
+
+
+async def test_a_message_of_another_kind(said: Said) -> None:
+    """What is no message of ours is passed over."""
+    message = b"*3\r\n$7\r\nmessage\r\n$10\r\ncontract:g\r\n$4\r\nbody\r\n"
+    async with (
+        Fake(SUBSCRIBE=b"") as fake,
+        listening(f"redis://127.0.0.1:{fake.port}", "g") as one,
+    ):
+        fake.say(message.replace(b"$7\r\nmessage", b"$5\r\nother") + message)
+        await one.until_count(1)
+    assert said.lines == []
 
 
 # Connections that idle
@@ -500,8 +544,10 @@ async def test_a_name_that_no_sentinel_knows(sentinel: Sentinel, said: Said) -> 
     async with listening(sentinel.url, SENTINEL="other") as one:
         assert "no Sentinel names a master that can be reached" in said.lines[0]
         assert "it does not know 'other'" in said.lines[0]
-    with pytest.raises(BackendError, match="it does not know 'other'"):
-        await asyncio.to_thread(one.backend.publish_sync, "g", b"lost")
+    idle = RedisBackend(sentinel.url, "contract", {"SENTINEL": "other"})
+    for backend in (one.backend, idle):
+        with pytest.raises(BackendError, match=r"no Sentinel names .* does not know 'other'"):
+            await asyncio.to_thread(backend.publish_sync, "g", b"lost")
 
 
 # More threads than connections

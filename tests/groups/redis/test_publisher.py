@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.asyncio.connection import Connection
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from tests.groups.redis.harness import Fake, Said, listening
-from wsconsumer.groups.redis.publisher import Wire
+from wsconsumer.groups.redis.publisher import Publisher, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.engines import Redis
 
 
 @asynccontextmanager
@@ -92,6 +94,50 @@ async def test_a_reply_that_nobody_asked_for() -> None:
         assert await wire.ask(("TWICE",)) == 1
         await outcomes(wire.ask(("PING",)))
         assert not wire.is_open
+
+
+async def test_a_write_that_fails(own: Redis) -> None:
+    """Whoever asked is told, if the server goes while it takes nothing more."""
+    connection = Connection(host="127.0.0.1", port=own.port, socket_connect_timeout=5, protocol=2)
+    await connection.connect()
+    wire = Wire(connection, 30)
+    own.pause()
+    asked = asyncio.create_task(wire.ask(("ECHO", "x" * 50_000_000)))
+    await asyncio.wait({asked}, timeout=0.1)
+    own.kill()
+    (error,) = await outcomes(asked)
+    assert isinstance(error, OSError | RedisError)
+    assert not wire.is_open
+    await wire.aclose(ConnectionError("the end"))
+
+
+async def test_finished() -> None:
+    """It ends when what was asked is answered, and not before."""
+    async with Fake() as fake, opened(fake) as wire:
+        fake.is_answering.clear()
+        asked = asyncio.create_task(wire.ask(("PING",)))
+        await fake.until(b"PING")
+        finishing = asyncio.create_task(wire.finish())
+        await asyncio.wait({finishing}, timeout=0)
+        assert not finishing.done()
+        fake.is_answering.set()
+        await finishing
+        assert await asked == b"PONG"
+
+
+async def test_finished_before_it_began() -> None:
+    """A publisher that has never had a connection opens none to end."""
+
+    async def connect() -> Any:
+        raise AssertionError
+
+    async def check(ask: Any) -> None:
+        raise AssertionError
+
+    publisher = Publisher(connect, check, "SPUBLISH", 5)
+    await publisher.finish()
+    with pytest.raises(ConnectionError, match="the backend is closed"):
+        await publisher.publish(b"channel", b"body")
 
 
 @pytest.mark.parametrize("is_asked", [True, False], ids=["asked", "idle"])

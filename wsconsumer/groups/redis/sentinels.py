@@ -117,7 +117,7 @@ class SyncOpener:
                 self._order.blame(sentinel)
             else:
                 return connection
-        raise _no_master(errors)  # pragma: no cover  # as in the event loop, where tests hold it
+        raise _no_master(errors)
 
     def failed(self) -> None:
         """Note that a connection led to a replica."""

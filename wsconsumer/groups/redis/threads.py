@@ -19,7 +19,8 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 
 from .role import QUESTIONS, ReplicaError, Watch
 from .sentinels import SyncOpener
-from .slots import MAP, MOVES, read_slots, share
+from .slots import MAP, MOVES, read_ranges, share, spread
+from .stamps import Stamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,8 @@ IDLE: Final = 10.0
 """Seconds after which a connection that was not used is closed instead of used again."""
 
 CHECK_EVERY: Final = 5.0
-"""Seconds after which a connection is asked again whether it leads to a replica."""
+"""Seconds after which a connection is asked again whether it leads to a replica, and a cluster's
+map is requested again."""
 
 
 class Kept:
@@ -143,48 +145,67 @@ class ClusterThreads:
         self._word = word
         self._slots: dict[int, Address] = {}
         self._servers: dict[Address, Threads] = {}
-        self._finding = threading.Lock()
+        self._stamps = Stamps()
+        self._asked_at = -CHECK_EVERY
+        self._asking = threading.Lock()
 
     def publish(self, channel: bytes, body: bytes) -> None:
         """Return when the server has taken it; raise what prevented it."""
         slot = key_slot(channel)
         for _ in range(MOVES):
-            address = self._slots.get(slot) or self._find(slot)
-            if address is None:  # pragma: no cover  # a cluster that has lost slots
+            address = self._find(slot)
+            if address is None:
                 break
             try:
-                return self._server(address).publish(channel, body)
+                return self._server(address).publish(channel, self._stamps.next() + body)
             except MovedError as error:
                 self._slots[slot] = (error.host or address[0], error.port)
-            except (RedisError, OSError):  # pragma: no cover  # a server that has just gone
+            except (RedisError, OSError):
                 self._slots = {}  # the next one asks for the map
                 raise
-        raise RedisError(f"no server was found to have slot {slot}")  # pragma: no cover  # as above
+        raise RedisError(f"no server was found to have slot {slot}")
 
     def _server(self, address: Address) -> Threads:
         # Of two that meet here, one is used.
         return self._servers.setdefault(address, Threads(self._location, self._word, address))
 
     def _find(self, slot: int) -> Address | None:
-        """Get the map, once for all threads that need it; return who has the slot."""
-        with self._finding:
-            if slot not in self._slots:
-                self._slots = self._ask()
-            return self._slots.get(slot)
+        """Return who has a slot; one thread asks for the map, for all."""
+        home = self._slots.get(slot)
+        if home is None:
+            with self._asking:
+                return self._slots.get(slot) or self._ask().get(slot)
+        is_old = time.monotonic() - self._asked_at >= CHECK_EVERY
+        if is_old and self._asking.acquire(blocking=False):  # others go by the old one meanwhile
+            try:
+                with suppress(RedisError, OSError):  # so does this one then
+                    return self._ask().get(slot)
+            finally:
+                self._asking.release()
+        return home
 
     def _ask(self) -> dict[int, Address]:
+        self._asked_at = time.monotonic()
         failed: Exception = RedisError("no slot has a server")
         addresses = tuple(dict.fromkeys((*self._servers, *self._location.addresses)))
         location = self._location.within(share(self._location.timeout, len(addresses)))
         for address in addresses:
             try:
-                slots = read_slots(_ask_one(location, address), address[0])
-            except (RedisError, OSError) as error:  # pragma: no cover  # the next one is asked
+                slots = spread(read_ranges(_ask_one(location, address), address[0]))
+            except (RedisError, OSError) as error:
                 failed = error
             else:
-                if slots:  # pragma: no branch  # an empty map is a cluster in the making
+                if slots:
+                    self._slots = slots
+                    self._let_go(set(slots.values()))
                     return slots
         raise failed
+
+    def _let_go(self, homes: set[Address]) -> None:
+        """Forget servers that have nothing any more; their connections close with them."""
+        for address in [*self._servers]:
+            if address not in homes:
+                self._servers.pop(address, None)
 
 
 def _ask_one(location: Location, address: Address) -> Any:
