@@ -1,6 +1,7 @@
 """
 Groups under stress: several server processes, clients that come and go, publishers everywhere, and
-an engine that is restarted in the middle.
+an engine that is restarted in the middle. The servers of a cluster change places instead: failover,
+resharding, and a replica that goes to another master.
 
     python -m tests.stress --engine redis --seed 1 --seconds 30
 
@@ -19,25 +20,32 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
+from redis.crc import key_slot
 
-from tests.engines import Postgres, Redis
+from tests.clusters import RedisCluster
+from tests.engines import Postgres, Redis, until
 from tests.processes.client import Client
 from tests.processes.judge import UNKNOWN, Judge, Publisher, Verdict
-from tests.processes.running import script, serving
+from tests.processes.running import PREFIX, Engine, script, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.processes.running import Engine, Server
+    from tests.processes.running import Server
 
+Change: TypeAlias = Callable[[RedisCluster, random.Random], None]
 Publish: TypeAlias = Callable[[dict[str, Any]], Awaitable[Sequence[str | None]]]
 
-ENGINES: Final[dict[str, type[Redis | Postgres]]] = {"redis": Redis, "postgres": Postgres}
+ENGINES: Final[dict[str, Callable[[Path], Engine]]] = {
+    "redis": Redis,
+    "redis-cluster": partial(RedisCluster, replicas=1),
+    "postgres": Postgres,
+}
 
 BACK: Final = "is back after"
 """What a server logs when it has the engine again."""
@@ -58,6 +66,9 @@ UNDER_WAY: Final = 1.0
 Seconds before the end of the engine in which it may have taken what no server had from it yet. That
 is lost with it, and the publisher was told rightly that it was taken.
 """
+
+SETTLED: Final = 20.0
+"""Seconds after which a change in a cluster must have settled: servers ask for the map every 5."""
 
 
 class Stress:
@@ -80,29 +91,59 @@ class Stress:
             self._publishers.append((Publisher("script"), process.publish))
             for number, server in enumerate(self._servers):
                 self._publishers.append((Publisher(f"view {number}"), server.publish))
+                await self._watch(server, number)
             async with asyncio.TaskGroup() as tasks:
                 for number, server in enumerate(self._servers):
                     for one in range(CLIENTS):
                         tasks.create_task(self._live(server, f"{number}.{one}"))
                 for publisher, publish in self._publishers:
                     tasks.create_task(self._tell(publisher, publish))
-                tasks.create_task(self._restart())
+                tasks.create_task(self._change())
             await self._settle()
             for client in self._open:
                 await client.close()
         return self._verdict()
 
-    async def _restart(self) -> None:
-        """Restart the engine in the middle, and note how long it was away."""
-        await asyncio.sleep(self._seconds / 2)
+    async def _watch(self, server: Server, number: int) -> None:
+        """Be a client that is in all groups from the beginning to the end."""
+        client = Client(server, f"{number}, watching")
+        self._clients.append(client)
+        await client.open()
+        self._open[client] = None
+        await client.join(*GROUPS)
+
+    async def _change(self) -> None:
+        """Let something happen to the engine, and end it all some time later."""
+        if isinstance(self._engine, RedisCluster):
+            changes = [_fail_over, _reshard, _migrate]
+            self._chance("changes").shuffle(changes)
+            for change in changes:
+                await asyncio.sleep(self._seconds / 4)
+                await self._let_settle(self._engine, change)
+            await asyncio.sleep(self._seconds / 4)
+        else:
+            await asyncio.sleep(self._seconds / 2)
+            await self._restart(self._engine)
+            await asyncio.sleep(self._seconds / 2)
+        self._is_over = True
+
+    async def _let_settle(self, cluster: RedisCluster, change: Change) -> None:
+        """Change a cluster; note how long it took until all were subscribed where they belong."""
+        start = time.monotonic() - UNDER_WAY
+        await asyncio.to_thread(change, cluster, self._chance(change.__name__))
+        channels = [f"{PREFIX}:{group}" for group in GROUPS]
+        is_settled = partial(cluster.is_settled, channels, len(self._servers))
+        await asyncio.to_thread(until, is_settled, f"{change.__name__} to settle", SETTLED)
+        self._judge.outages.append((start, time.monotonic()))
+
+    async def _restart(self, engine: Redis | Postgres) -> None:
+        """Restart the engine, and note how long it was away."""
         before = [server.said(BACK) for server in self._servers]
         start = time.monotonic() - UNDER_WAY
-        await asyncio.to_thread(self._engine.restart)
+        await asyncio.to_thread(engine.restart)
         for server, times in zip(self._servers, before, strict=True):
             await server.says(BACK, times + 1)
         self._judge.outages.append((start, time.monotonic()))
-        await asyncio.sleep(self._seconds / 2)
-        self._is_over = True
 
     async def _live(self, server: Server, name: str) -> None:
         """Be one client after the other on a server."""
@@ -147,8 +188,14 @@ class Stress:
     async def _tell(self, publisher: Publisher, publish: Publish) -> None:
         """Publish without being a member."""
         chance = self._chance(publisher.name)
-        while not self._is_over:
-            await self._publish(publisher, publish, _some_groups(chance), chance)
+        for number in count():
+            if self._is_over:
+                return
+            one = publisher
+            if isinstance(self._engine, RedisCluster) and publisher.name != "script":
+                # Each request has a thread of its own; threads have no order while a slot moves.
+                one = Publisher(f"{publisher.name} #{number}")
+            await self._publish(one, publish, _some_groups(chance), chance)
             # Not faster than clients get it: they are all in this process.
             if self._open:
                 with suppress(ConnectionError):
@@ -185,6 +232,27 @@ class Stress:
 
     def _chance(self, name: str) -> random.Random:
         return random.Random(f"{self._seed} {name}")  # noqa: S311  # it is to be repeatable
+
+
+def _fail_over(cluster: RedisCluster, chance: random.Random) -> None:
+    cluster.fail_over()
+
+
+def _reshard(cluster: RedisCluster, chance: random.Random) -> None:
+    """Move the slots of some groups, each to another server."""
+    for group in chance.sample(GROUPS, 4):
+        slot = key_slot(f"{PREFIX}:{group}".encode())
+        source = cluster.owner(slot)
+        target = chance.choice([one for one in cluster.masters() if one is not source])
+        cluster.begin_to_move(slot, target)
+        cluster.move(slot, target)
+
+
+def _migrate(cluster: RedisCluster, chance: random.Random) -> None:
+    """Fail over, and let the old master follow another one at once."""
+    old = cluster.fail_over()
+    master = cluster.master_of(old)
+    cluster.follow(old, chance.choice([one for one in cluster.masters() if one is not master]))
 
 
 async def _over_socket(client: Client, order: dict[str, Any]) -> Sequence[str | None]:

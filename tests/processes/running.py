@@ -17,6 +17,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.clusters import RedisCluster
 from tests.engines import Postgres, Redis
 from tests.servers.harness import Tail
 
@@ -40,22 +41,28 @@ READY: Final = re.compile(rf"\b{re.escape(HOST)}:(\d+)")
 
 SQLITE: Final = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 
-Engine = Redis | Postgres
+Engine = Redis | RedisCluster | Postgres
+
+PREFIX: Final = "processes"
+"""What the names of groups begin with in the engine."""
 
 
 def environment(engine: Engine, **more: str) -> dict[str, str]:
     """Return the environment of a process whose groups are carried by this engine."""
-    if isinstance(engine, Redis):
-        database = SQLITE
-        groups = {"BACKEND": "wsconsumer.groups.redis.RedisBackend", "LOCATION": engine.url}
-    else:
+    database = SQLITE
+    groups: dict[str, Any] = {"BACKEND": "wsconsumer.groups.redis.RedisBackend"}
+    if isinstance(engine, Postgres):
         database = engine.settings
         groups = {"BACKEND": "wsconsumer.groups.postgres.PostgresBackend", "LOCATION": "default"}
+    elif isinstance(engine, RedisCluster):
+        groups |= {"LOCATION": engine.urls, "OPTIONS": {"CLUSTER": True}}
+    else:
+        groups["LOCATION"] = engine.url
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
         "PROCESSES_DATABASE": json.dumps(database),
-        "PROCESSES_GROUPS": json.dumps({**groups, "PREFIX": "processes"}),
+        "PROCESSES_GROUPS": json.dumps({**groups, "PREFIX": PREFIX}),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         **more,

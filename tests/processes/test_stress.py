@@ -20,7 +20,9 @@ def test_stress(engine: str) -> None:
     """Through an outage, nothing comes twice, out of order, or to a stranger; nothing is lost."""
     verdict = stress(engine, seed=1, seconds=2, processes=2)
     assert verdict.violations == [], str(verdict)
-    assert min(verdict.joins, verdict.owed, verdict.backend_errors) > 0, str(verdict)
+    assert min(verdict.joins, verdict.owed) > 0, str(verdict)
+    # A cluster whose servers change places is never away.
+    assert verdict.backend_errors > 0 or engine == "redis-cluster", str(verdict)
 
 
 def came(number: int, by: str = "p", group: str = "g") -> str:
