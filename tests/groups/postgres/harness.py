@@ -49,7 +49,8 @@ class Between:
     Stands between.
 
     ``silent``: it passes nothing on, and forgets it. ``answers``: those of PostgreSQL pass while
-    this is set, and wait otherwise. ``instead``: what comes in their place.
+    this is set, and wait otherwise. ``instead``: what comes in their place. ``to``: the port to
+    which new connections lead.
     """
 
     def __init__(self, port: int) -> None:
@@ -57,7 +58,7 @@ class Between:
         self.answers = asyncio.Event()
         self.answers.set()
         self.instead = b""
-        self._port = port
+        self.to = port
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -72,7 +73,7 @@ class Between:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._port)
+        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self.to)
         for source, sink in ((reader, to_upstream), (upstream, writer)):
             pumping = self._pump(source, sink, are_answers=source is upstream)
             self._tasks.add(asyncio.create_task(pumping))

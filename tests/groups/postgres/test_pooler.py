@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -10,7 +13,9 @@ import pytest
 from django.db import connections, transaction
 
 from tests.groups.postgres.harness import (
+    Between,
     Log,
+    Standby,
     alias_of,
     in_thread,
     listening,
@@ -25,10 +30,10 @@ from wsconsumer.groups.postgres.pooler import PROBE, check_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.engines import Postgres
     from tests.groups.postgres.pgbouncer import PgBouncer
+    from wsconsumer.groups.postgres.backend import PostgresBackend
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -172,6 +177,35 @@ async def test_a_transaction_on_a_default_database_that_is_another(postgres: Pos
 
             await in_thread(work)
             await one.until("g", b"end")
+
+
+async def test_a_default_database_that_is_a_standby_for_now(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes no part in broadcasts while it is one; some time later it is asked again."""
+
+    def work(backend: PostgresBackend) -> None:
+        with transaction.atomic():
+            backend.publish_sync("g", b"rolled back")
+            transaction.set_rollback(True)
+        backend.publish_sync("g", b"end")
+
+    outside = [b"rolled back", b"end"]
+    with tempfile.TemporaryDirectory() as directory:
+        standby = await asyncio.to_thread(Standby, Path(directory))
+        async with Between(standby.port) as between, listening("g") as one:
+            with alias_of("default", postgres.settings | {"PORT": str(between.port)}):
+                for seconds, then in ((60, outside), (0, [b"end"])):
+                    monkeypatch.setattr(aliases, "ASK_AGAIN", seconds)
+                    one.came.clear()
+                    backend = make_backend()
+                    between.to = standby.port
+                    await in_thread(partial(work, backend))
+                    between.to = postgres.port
+                    await in_thread(partial(work, backend))
+                    await one.until_count(2 + len(then))
+                    assert one.of("g") == [*outside, *then]
+        await asyncio.to_thread(standby.stop)
 
 
 @pytest.mark.parametrize("other", ["database", "engine"])

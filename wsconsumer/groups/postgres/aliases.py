@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 ASK_AGAIN: Final = 5.0
-"""Seconds for which a question that failed is not asked again."""
+"""Seconds for which a question that failed, or was answered by a standby, is not asked again."""
 
 _IDENTITY: Final = """
     SELECT pg_is_in_recovery(), oid, CASE
@@ -42,6 +42,7 @@ class Aliases:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._is_same: dict[tuple[Any, ...], bool] = {}
+        self._standby_until: dict[tuple[Any, ...], float] = {}
         self._failure: Exception | None = None
         self._ask_at = 0.0
 
@@ -74,12 +75,22 @@ class Aliases:
         if places[0] == places[1]:
             return True
         with self._lock:
+            if time.monotonic() < self._standby_until.get(places, 0.0):
+                return False
             if places not in self._is_same:
-                self._is_same[places] = self._ask(alias)
+                is_standby, is_same = self._ask(alias)
+                if is_standby:  # for now: the same name may lead to the primary after a failover
+                    self._standby_until[places] = time.monotonic() + ASK_AGAIN
+                    return False
+                self._is_same[places] = is_same
             return self._is_same[places]
 
-    def _ask(self, alias: str) -> bool:
-        """Ask the servers, by connections of our own: the caller's may be in a transaction."""
+    def _ask(self, alias: str) -> tuple[bool, bool]:
+        """
+        Return whether an alias leads to a standby, and whether to the same database.
+
+        Asks the servers by connections of our own: the caller's may be in a transaction.
+        """
         if self._failure is not None and time.monotonic() < self._ask_at:
             raise self._failure
         try:
@@ -93,7 +104,7 @@ class Aliases:
             )
             self._ask_at = time.monotonic() + ASK_AGAIN
             raise self._failure from error
-        return identity == ours and not is_standby
+        return is_standby, identity == ours
 
     def _identity(self, alias: str) -> tuple[Any, ...]:
         told = connections.create_connection(alias).get_connection_params()
