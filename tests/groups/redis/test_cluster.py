@@ -10,7 +10,7 @@ from redis.crc import key_slot
 
 from tests.clusters import RedisCluster
 from tests.engines import Redis, free_port, until
-from tests.groups.redis.harness import Said, listening
+from tests.groups.redis.harness import Fake, Said, listening
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups import reconnecting
 from wsconsumer.groups.redis import cluster as redis_cluster
@@ -47,6 +47,18 @@ async def test_a_slot_moves(cluster: RedisCluster, said: Said) -> None:
         await two.backend.publish("g", b"late")
         await two.until("g", b"late")
         assert (b"late") not in one.of("g")
+    assert said.lines == []
+
+
+async def test_a_map_with_a_hole(cluster: RedisCluster, said: Said) -> None:
+    """A server that does not know yet who took over is not believed: the next one is asked."""
+    async with Fake(CLUSTER=b"*1\r\n*3\r\n:0\r\n:9\r\n*2\r\n$5\r\nother\r\n:1\r\n") as fake:
+        urls = [f"redis://127.0.0.1:{fake.port}", *cluster.urls]
+        async with listening(urls, "g", CLUSTER=True) as one:
+            await one.backend.publish("g", b"body")
+            await asyncio.to_thread(one.backend.publish_sync, "g", b"more")
+            await one.until("g", b"more")
+        await fake.until(b"CLUSTER", 2)
     assert said.lines == []
 
 

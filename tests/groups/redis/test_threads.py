@@ -13,6 +13,8 @@ from tests.groups.redis.harness import listening
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.redis import threads as redis_threads
 from wsconsumer.groups.redis.backend import RedisBackend
+from wsconsumer.groups.redis.location import Location
+from wsconsumer.groups.redis.threads import ClusterThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,11 +98,11 @@ def test_an_old_map_when_nobody_gives_a_new_one(
 
 async def test_many_threads_ask_once(alone: Redis) -> None:
     """Threads that have no map wait for the one that asks."""
-    backend = backend_at(alone.url)
+    publisher = ClusterThreads(Location.read([alone.url], {"CLUSTER": True}), "SPUBLISH")
     async with listening([alone.url], "g", CLUSTER=True) as one:
         alone.command("CONFIG", "RESETSTAT")
         with ThreadPoolExecutor(10) as pool:
             for number in range(10):
-                pool.submit(backend.publish_sync, "g", b"%d" % number)
+                pool.submit(publisher.publish, b"contract:g", b"%d" % number)
             await one.until_count(10)
         assert maps(alone) == 1

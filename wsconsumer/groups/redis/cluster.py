@@ -29,7 +29,7 @@ from ..reconnecting import Outage
 from .node import SHARDED, Node
 from .role import ping
 from .sentinels import Opener
-from .slots import MAP, MOVES, read_ranges, share, spread
+from .slots import MAP, MOVES, SLOTS, read_ranges, share, size, spread
 from .stamps import Recent, Stamps
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class Cluster:
                 self._tried.set()
                 await asyncio.sleep(wait)
             self._outage.over()
+            self._let_go()
         finally:
             self._tried.set()
             self._finding = None
@@ -167,14 +168,17 @@ class Cluster:
 
     async def _ask(self) -> bool:
         """
-        Get the map from the first server that answers; ask those known to be there first.
+        Get the map from the first server whose map is full, or else the fullest.
+
+        Those known to be there are asked first.
 
         Return whether it is another one than before.
         """
         away = {address for address, node in self._nodes.items() if node.outage.is_on}
         known = [address for address in self._nodes if address not in away]
         random.shuffle(known)
-        failed: Exception
+        failed: Exception = RedisError("no slot has a server")
+        fullest: Ranges = ()
         addresses = dict.fromkeys([*known, *self._location.addresses, *away])
         location = self._location.within(share(self._location.timeout, len(addresses)))
         for address in addresses:
@@ -182,11 +186,13 @@ class Cluster:
                 reply = await self._ask_one(location, address)
             except (RedisError, OSError) as error:
                 failed = error
-            else:
-                if reply:
-                    return self._follow(read_ranges(reply, address[0]))
-                failed = RedisError("no slot has a server")
-        raise failed
+                continue
+            fullest = max(fullest, read_ranges(reply, address[0]), key=size)
+            if size(fullest) == SLOTS:
+                break
+        if not fullest:
+            raise failed
+        return self._follow(fullest)
 
     async def _ask_one(self, location: Location, address: Address) -> Any:
         node = self._nodes.get(address)

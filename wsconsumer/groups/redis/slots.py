@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from .location import Address
 
 Ranges: TypeAlias = "tuple[tuple[int, int, Address], ...]"
@@ -14,6 +12,12 @@ Ranges: TypeAlias = "tuple[tuple[int, int, Address], ...]"
 
 MAP: Final = ("CLUSTER", "SLOTS")
 """The command that returns the map."""
+
+SLOTS: Final = 16384
+"""
+How many there are. During a failover a server may know already that the old master has none, and
+not yet who took over: its map has a hole that others' have not.
+"""
 
 MOVES: Final = 5
 """How often a slot is followed from one server to another, until the map is requested again."""
@@ -34,7 +38,12 @@ def read_ranges(reply: Any, asked: str) -> Ranges:
     )
 
 
-def spread(ranges: Iterable[tuple[int, int, Address]]) -> dict[int, Address]:
+def size(ranges: Ranges) -> int:
+    """Return how many slots have a server."""
+    return sum(last + 1 - first for first, last, _ in ranges)
+
+
+def spread(ranges: Ranges) -> dict[int, Address]:
     """Return who has each slot."""
     return {slot: home for first, last, home in ranges for slot in range(first, last + 1)}
 

@@ -19,7 +19,7 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 
 from .role import QUESTIONS, ReplicaError, Watch
 from .sentinels import SyncOpener
-from .slots import MAP, MOVES, read_ranges, share, spread
+from .slots import MAP, MOVES, SLOTS, read_ranges, share, size, spread
 from .stamps import Stamps
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .location import Address, Location
     from .role import Command
+    from .slots import Ranges
 
 IDLE: Final = 10.0
 """Seconds after which a connection that was not used is closed instead of used again."""
@@ -187,19 +188,23 @@ class ClusterThreads:
     def _ask(self) -> dict[int, Address]:
         self._asked_at = time.monotonic()
         failed: Exception = RedisError("no slot has a server")
+        fullest: Ranges = ()
         addresses = tuple(dict.fromkeys((*self._servers, *self._location.addresses)))
         location = self._location.within(share(self._location.timeout, len(addresses)))
         for address in addresses:
             try:
-                slots = spread(read_ranges(_ask_one(location, address), address[0]))
+                ranges = read_ranges(_ask_one(location, address), address[0])
             except (RedisError, OSError) as error:
                 failed = error
-            else:
-                if slots:
-                    self._slots = slots
-                    self._let_go(set(slots.values()))
-                    return slots
-        raise failed
+                continue
+            fullest = max(fullest, ranges, key=size)
+            if size(fullest) == SLOTS:
+                break
+        if not fullest:
+            raise failed
+        self._slots = slots = spread(fullest)
+        self._let_go(set(slots.values()))
+        return slots
 
     def _let_go(self, homes: set[Address]) -> None:
         """Forget servers that have nothing any more; their connections close with them."""
