@@ -14,6 +14,7 @@ from tests.groups.redis.harness import Fake, Said, listening
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups import reconnecting
 from wsconsumer.groups.redis import cluster as redis_cluster
+from wsconsumer.groups.redis import node as redis_node
 from wsconsumer.groups.redis.cluster import Cluster
 from wsconsumer.groups.redis.stamps import Stamps
 
@@ -250,6 +251,41 @@ async def test_a_slot_without_a_server(directory: Path, said: Said) -> None:
             await one.until("g", b"body")
     finally:
         node.stop()
+
+
+async def test_a_cluster_that_is_down(
+    directory: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it refuses meanwhile is asked for until it is up, and nobody speaks of rights."""
+    monkeypatch.setattr(redis_node, "PING_EVERY", 0.05)
+    node = Redis(
+        directory, "--cluster-enabled", "yes", "--cluster-port", str(free_port()),
+        "--cluster-allow-pubsubshard-when-down", "no",
+    )  # fmt: skip
+    node.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    slot = key_slot(b"contract:other")
+    try:
+        async with listening(node.url, CLUSTER=True) as one:
+            await asyncio.to_thread(until, lambda: is_up(node), "the cluster to be up")
+            node.command("CLUSTER", "DELSLOTS", slot)
+            await asyncio.to_thread(until, lambda: not is_up(node), "the cluster to be down")
+            await one.backend.subscribe(["g"])
+            await said.until("refused to SSUBSCRIBE 1 channels, such as 'contract:g'")
+            with pytest.raises(BackendError, match="ClusterDownError"):
+                await one.backend.publish("g", b"lost")
+            node.command("CLUSTER", "ADDSLOTS", slot)
+            await asyncio.to_thread(until, lambda: is_up(node), "the cluster to be up")
+            await asyncio.to_thread(until, lambda: is_heard(node, "contract:g"), "the channel")
+            await one.backend.publish("g", b"body")
+            await one.until("g", b"body")
+        assert said.lines[0].endswith("They are asked for again every 5 seconds.")
+    finally:
+        node.stop()
+
+
+def is_up(node: Redis) -> bool:
+    """Tell whether a server finds its cluster in order."""
+    return b"cluster_state:ok" in node.command("CLUSTER", "INFO")
 
 
 def is_heard(node: Redis, channel: str) -> bool:

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from redis.exceptions import MovedError, RedisError, ResponseError
+from redis.exceptions import MovedError, NoPermissionError, RedisError, ResponseError
 
 from ...counters import counters
 from ...escaping import escape
@@ -39,6 +39,9 @@ logger = logging.getLogger("wsconsumer.groups")
 
 PING_EVERY: Final = 5.0
 """Seconds between two pings of a silent server."""
+
+FORBIDDEN: Final = "Give the user the right to all channels of the prefix."
+ASKED_AGAIN: Final = f"They are asked for again every {PING_EVERY:.0f} seconds."
 
 SUBSCRIBE_AT_ONCE: Final = 1_000
 """Channels in one command."""
@@ -308,13 +311,14 @@ class Node:
             logger,
             logging.WARNING,
             "%s refused to %s %d channels, such as '%s': %s: %s. Their groups get nothing; all "
-            "others work. Give the user the right to all channels of the prefix.",
+            "others work. %s",
             self._name,
             letter.word,
             len(new),
             escape(new[0]),
             type(error).__name__,
             escape(error).rstrip("."),
+            FORBIDDEN if isinstance(error, NoPermissionError) else ASKED_AGAIN,
         )
 
     async def _hand_over(self, channel: bytes, body: bytes) -> None:
