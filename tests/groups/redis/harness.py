@@ -179,7 +179,7 @@ class Flow:
 
     async def __aexit__(self, *_: object) -> None:
         self._is_over = True
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):  # a master about to be followed makes publishers wait
             await self._flowing
 
     async def _flow(self) -> None:
