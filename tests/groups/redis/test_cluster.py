@@ -63,6 +63,29 @@ async def test_a_map_with_a_hole(cluster: RedisCluster, said: Said) -> None:
     assert said.lines == []
 
 
+def whole_map(port: int) -> bytes:
+    """Return what CLUSTER SLOTS answers if one server has all slots."""
+    return b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % port
+
+
+async def test_a_home_that_moves_before_it_answers(
+    own: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a server goes on to the one that has the slot now."""
+    monkeypatch.setattr(redis_cluster, "MAP_EVERY", 0.05)
+    async with Fake(PING=b"") as silent, Fake(CLUSTER=whole_map(silent.port)) as fake:
+        url = f"redis://127.0.0.1:{fake.port}"
+        async with listening(url, CLUSTER=True, TIMEOUT=4) as one:
+            publishing = asyncio.create_task(one.backend.publish("g", b"before"))
+            await silent.until(b"PING")
+            joining = asyncio.create_task(one.backend.subscribe(["g"]))
+            fake.answers[b"CLUSTER"] = whole_map(own.port)
+            async with asyncio.timeout(30):
+                await asyncio.gather(publishing, joining)
+            await one.backend.publish("g", b"body")
+            await one.until("g", b"body")
+
+
 async def test_what_two_servers_bring(cluster: RedisCluster) -> None:
     """While a slot moves, both may bring the same message, which is delivered once."""
     owner = cluster.owner(key_slot(b"contract:g"))

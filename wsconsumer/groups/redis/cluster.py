@@ -95,6 +95,8 @@ class Cluster:
                 break
             node = self._node(address)
             await node.tried()
+            if self._slots.get(slot) != address:
+                continue  # it moved meanwhile
             try:
                 return await node.publish(channel, self._stamps.next() + body)
             except BackendError as error:

@@ -160,6 +160,7 @@ class Node:
         """Close both connections; what waits to be published fails."""
         self._listening.cancel()
         await asyncio.wait([self._listening])
+        self._tried.set()  # nobody waits for what is over
         await self._publisher.aclose()
 
     # Listening
