@@ -116,9 +116,14 @@ class Verdict:
 
 
 class Judge:
-    """Takes what happened, and gives the verdict."""
+    """
+    Takes what happened, and gives the verdict.
 
-    def __init__(self) -> None:
+    ``lag`` is how many seconds later than others' a message may arrive, for those who are leaving.
+    """
+
+    def __init__(self, lag: float = 0.0) -> None:
+        self._lag = lag
         self.outages: list[tuple[float, float]] = []
         """Times between which messages may be lost."""
         self._verdict = Verdict()
@@ -220,7 +225,7 @@ class Judge:
 
     def _ended(self, membership: Membership) -> Membership:
         came = (self._published[key].began for key in membership.came if key in self._published)
-        membership.until = max(came, default=-inf)
+        membership.until = max(came, default=-inf) - self._lag
         return membership
 
     def _owed(self, membership: Membership) -> Iterator[Published]:

@@ -35,9 +35,10 @@ def judged(
     is_open: bool = True,
     outages: Sequence[tuple[float, float]] = (),
     errors: Sequence[str | None] = (None,) * 5,
+    lag: float = 0.0,
 ) -> Verdict:
     """Judge one client, where the numbers 0 to 4 were published, each at 10 times itself."""
-    judge = Judge()
+    judge = Judge(lag)
     judge.outages.extend(outages)
     publisher = Publisher("p")
     for number, error in enumerate(errors):
@@ -105,6 +106,7 @@ def test_the_judge_knows_what_may_be_lost() -> None:
     left = ((25.0, "leave", "g"), (26.0, "left", "g"))
     assert judged(*JOINED, *ALL[:2], *left).losses == []
     assert len(judged(*JOINED, ALL[0], ALL[2], *left).losses) == 1
+    assert judged(*JOINED, ALL[0], ALL[2], *left, lag=15.0).losses == []
     assert judged(*JOINED, *ALL[:2], is_open=False).losses == []
     assert len(judged(*JOINED, ALL[0], ALL[2], is_open=False).losses) == 1
 
