@@ -271,6 +271,44 @@ def test_the_signal_has_the_exception_at_hand(own: LogThread) -> None:
     assert error.__traceback__ is None
 
 
+def test_one_context_for_the_signal_and_the_record(own: LogThread) -> None:
+    """
+    The signal comes first, as for a page, and the record in the same context.
+
+    By what it left there, an error tracker that hears both knows the error again.
+    """
+    last_seen: ContextVar[object] = ContextVar("last_seen", default=None)
+
+    class Failed:
+        request: HttpRequest = RequestFactory().get("/ws/")
+
+    def receiver(**_: Any) -> None:
+        last_seen.set(sys.exc_info()[1])
+
+    error = RuntimeError("a hook failed")
+    got_request_exception.connect(receiver)
+    handler = Collecting(last_seen.get)
+    logging.getLogger("wsconsumer.consumer").addHandler(handler)
+    try:
+        report(Failed(), "receive", error)
+        assert own.flush(WAIT)
+    finally:
+        logging.getLogger("wsconsumer.consumer").removeHandler(handler)
+        got_request_exception.disconnect(receiver)
+    assert handler.notes == [error]
+    assert last_seen.get() is None
+
+
+def test_a_signal_is_sent_at_any_level(own: LogThread) -> None:
+    """Error trackers hear of what the log leaves out."""
+    sent: list[str] = []
+    silent = logging.getLogger("test-log-thread.silent")
+    silent.setLevel(logging.CRITICAL)
+    log(silent, logging.ERROR, "failed", signal=lambda: sent.append("signal"))
+    assert own.flush(WAIT)
+    assert sent == ["signal"]
+
+
 def run_program(program: str) -> str:
     """Run a program that logs; return what it printed."""
     done = subprocess.run(

@@ -217,17 +217,23 @@ def log(
     *arguments: object,
     error: BaseException | None = None,
     extra: Mapping[str, Any] | None = None,
+    signal: Callable[[], object] | None = None,
     from_stranger: bool = False,
 ) -> None:
     """
     Make a log record now, and let the thread emit it.
 
-    ``arguments`` are formatted there: pass what does not change. ``from_stranger``: anybody who
-    connects can cause this.
+    ``arguments`` are formatted there: pass what does not change. ``signal`` is sent first, whatever
+    the level, and in the same context: an error tracker that hears both knows the error again.
+    ``from_stranger``: anybody who connects can cause this.
     """
+    jobs: list[Callable[[], object]] = [] if signal is None else [signal]
     if source.isEnabledFor(level):
-        emit = partial(source.handle, make_record(source, level, message, arguments, error, extra))
-        log_thread().submit(partial(copy_context().run, emit), from_stranger=from_stranger)
+        record = make_record(source, level, message, arguments, error, extra)
+        jobs.append(partial(source.handle, record))
+    context = copy_context()
+    for job in jobs:
+        log_thread().submit(partial(context.run, job), from_stranger=from_stranger)
 
 
 def make_record(

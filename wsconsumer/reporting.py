@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
@@ -16,7 +15,7 @@ from .cancellation import Cause
 from .counters import counters
 from .escaping import escape, message_of, quote
 from .hints import add_hint
-from .log_thread import log, log_thread
+from .log_thread import log
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -31,7 +30,7 @@ logger = logging.getLogger("wsconsumer.consumer")
 
 
 def report(consumer: Requested, hook: str, error: BaseException) -> None:
-    """Count an exception that came out of a hook; log and signal it in the thread for the log."""
+    """Count an exception that came out of a hook; signal and log it in the thread for the log."""
     request = consumer.request
     counters["hook_failed"] += 1
     add_hint(consumer, error)
@@ -45,9 +44,8 @@ def report(consumer: Requested, hook: str, error: BaseException) -> None:
         describe_user(request),
         error=error,
         extra={"request": request, "status_code": 500},
+        signal=partial(_signal, type(consumer), request, error),
     )
-    signal = partial(_signal, type(consumer), request, error)
-    log_thread().submit(partial(copy_context().run, signal))
 
 
 def _signal(sender: type, request: HttpRequest, error: BaseException) -> None:
