@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 
-FILE: Final = re.compile(r"(?:# (\S+)|// (\S+)|<!-- (\S+) -->)\n")
+FILE: Final = re.compile(r"(?:# (\S+)|// (\S+)|<!-- (\S+) -->|\{# (\S+) #\})\n")
 """The first line of a block, which names its file."""
 
 

@@ -1,4 +1,7 @@
-"""What tests need from npm: AsyncAPI's own parser, and TypeScript's compiler."""
+"""
+What tests need from npm: AsyncAPI's own parser, TypeScript's compiler, and what the cookbook's pages
+load.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +55,13 @@ def typescript_errors(folder: Path) -> list[str]:
 
 
 @cache
-def modules(package: str) -> Path:
-    """Return the folder with a package; it is downloaded once for each environment."""
-    home = Path(sys.prefix) / "node_for_tests" / package.replace("/", "-")
+def modules(*packages: str) -> Path:
+    """Return the folder with these packages; they are downloaded once for each environment."""
+    home = Path(sys.prefix) / "node_for_tests" / "-".join(packages).replace("/", "-")
     if not home.exists():
         home.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.parent) as folder:
-            _install(package, Path(folder))
+            _install(Path(folder), packages)
             try:
                 (Path(folder) / "node_modules").rename(home)
             except OSError:  # another process was faster
@@ -66,14 +69,14 @@ def modules(package: str) -> Path:
     return home
 
 
-def _install(package: str, folder: Path) -> None:
+def _install(folder: Path, packages: tuple[str, ...]) -> None:
     patience = ("--fetch-retries=0", "--fetch-timeout=20000")
     options = ("--ignore-scripts", "--no-audit", "--no-fund", *patience, "--prefix", str(folder))
     try:
-        _run(["npm", "install", *options, package])
+        _run(["npm", "install", *options, *packages])
     except (OSError, AssertionError, subprocess.TimeoutExpired) as error:
         # Also in CI: a registry of packages may be out of reach, and is not ours to install.
-        pytest.skip(f"{package} could not be installed with npm: {error}")
+        pytest.skip(f"{', '.join(packages)} could not be installed with npm: {error}")
 
 
 def _run(
