@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import transaction
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.cookbook.browsing import texts, until
 from tests.cookbook.project import COOKBOOK
 from tests.npm import TIMEOUT, modules
 from wsconsumer.test import WebsocketClient, captured_broadcasts
@@ -66,46 +66,33 @@ def write_for_htmx_2(directory: Path) -> None:
         file.write_text(text)
 
 
-def notes(browser: Chrome) -> list[str]:
-    """Return what is on the board."""
-    found: list[str] = browser.execute_script(
-        "return [...document.querySelectorAll('#notes li')].map((note) => note.textContent)"
-    )
-    return found
-
-
-def wait_for(browser: Chrome, *expected: str) -> None:
-    """Wait until these notes are on the board."""
-    wait = WebDriverWait(browser, 30, poll_frequency=0.02)
-    wait.until(lambda _: notes(browser) == list(expected), f"not {expected}")
+def wait_for(browser: Chrome, *notes: str) -> None:
+    """Wait until these notes are on the board, and no others."""
+    until(browser, texts("#notes li"), list(notes))
 
 
 @pytest.mark.timeout(TIMEOUT)
 @pytest.mark.parametrize("htmx", SCRIPTS, indirect=True)
-def test_in_a_browser(
-    htmx: None, loaded: Project, live_websocket_server: LiveServer, browser: Chrome
-) -> None:
+def test_in_a_browser(htmx: None, loaded: Project, site: LiveServer, browser: Chrome) -> None:
     """What is pinned up is shown to all, as text; whoever comes back sees what was missed."""
     board, note = loaded.module("board.board"), loaded.module("board.models").Note
-    browser.get(f"{live_websocket_server.url}/board/")
-    field = browser.find_element(By.NAME, "text")
-    field.send_keys("<b>one</b>\n")
+    browser.get(f"{site.url}/board/")
+    browser.find_element(By.NAME, "text").send_keys("<b>one</b>\n")
     wait_for(browser, "<b>one</b>")
-
-    def is_ready(_: object) -> bool:
-        script = "return [document.activeElement.name, document.activeElement.value]"
-        return bool(browser.execute_script(script) == ["text", ""])
-
-    WebDriverWait(browser, 30, poll_frequency=0.02).until(is_ready, "no new form")
+    until(
+        browser,
+        "return [document.activeElement.name, document.activeElement.value]",
+        ["text", ""],
+    )
     note.objects.create(text="two")
     board.show_notes()
     wait_for(browser, "two", "<b>one</b>")
     note.objects.create(text="missed")
-    live_websocket_server.end_connections()
+    site.end_connections()
     wait_for(browser, "missed", "two", "<b>one</b>")
     browser.switch_to.active_element.send_keys("four\n")
     wait_for(browser, "four", "missed", "two", "<b>one</b>")
-    browser.get(f"{live_websocket_server.url}/another-page/")
+    browser.get(f"{site.url}/another-page/")
     note.objects.create(text="elsewhere")
     browser.back()
     wait_for(browser, "elsewhere", "four", "missed", "two", "<b>one</b>")
