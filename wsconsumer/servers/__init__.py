@@ -47,7 +47,7 @@ def adapt(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, Receive, S
 
         adapted = granian.adapt(scope, own_receive, own_send)
     else:
-        explain_hidden(send)
+        explain_hidden(scope, send)
         return scope, receive, send
     scope, own_receive, own_send = adapted
     return (

@@ -19,6 +19,8 @@ from ..log_thread import log
 if TYPE_CHECKING:
     from types import CellType
 
+    from ..protocol import Scope
+
 logger = logging.getLogger("wsconsumer.server")
 
 MAX_LEVELS: Final = 10
@@ -58,8 +60,10 @@ def _cell(function: Any, name: str) -> CellType | None:
     return cell
 
 
-def explain_hidden(send: Any) -> None:
+def explain_hidden(scope: Scope, send: Any) -> None:
     """Say once that daphne serves us behind something that can't be seen through."""
+    if "asgi" not in scope:
+        return  # no server's: somebody calls a consumer with two functions of their own
     reactor = sys.modules.get("twisted.internet.reactor")
     if "daphne.server" not in sys.modules or not getattr(reactor, "running", False):
         return

@@ -119,7 +119,8 @@ async def test_what_can_not_be_seen_through(
     """Under daphne it is named, once; elsewhere it does not matter."""
     wrapped._explain_hidden.cache_clear()  # noqa: SLF001
     wire = Wire()
-    connection = (scope(), wire.receive, Hidden(wire.send))
+    of_server = scope(asgi={"version": "3.0"})
+    connection = (of_server, wire.receive, Hidden(wire.send))
     assert servers.adapt(*connection) == connection
     assert caplog.messages == []
     elsewhere = SimpleNamespace(running=True, _asyncioEventloop=object())
@@ -128,6 +129,8 @@ async def test_what_can_not_be_seen_through(
     assert caplog.messages == []
     reactor = SimpleNamespace(running=True, _asyncioEventloop=None)
     monkeypatch.setitem(sys.modules, "twisted.internet.reactor", reactor)
+    servers.adapt(scope(), wire.receive, Hidden(wire.send))  # no server made this scope
+    assert caplog.messages == []
     for _ in range(2):
         assert servers.adapt(*connection) == connection
     [message] = caplog.messages
@@ -138,7 +141,7 @@ async def test_what_can_not_be_seen_through(
 
     async def send(event: Any) -> None: ...
 
-    servers.adapt(scope(), wire.receive, send)
+    servers.adapt(of_server, wire.receive, send)
     assert "behind tests.servers.daphne.test_wrapped.test_what_can_not_be_seen" in caplog.text
     wrapped._explain_hidden.cache_clear()  # noqa: SLF001
 
