@@ -42,15 +42,15 @@ TEMPLATES = [
 
 
 @pytest.fixture
-def htmx(request: pytest.FixtureRequest, project: Project) -> None:
+def htmx(request: pytest.FixtureRequest, built: Project) -> None:
     """Put one htmx into the project; for htmx 2 write what the page's table says."""
     packages, files = SCRIPTS[request.param]
-    static = project.directory / "board" / "static" / "board"
+    static = built.directory / "board" / "static" / "board"
     static.mkdir(parents=True)
     for file in files:
         shutil.copy(modules(*packages) / file, static)
     if request.param == "htmx 2":
-        write_for_htmx_2(project.directory)
+        write_for_htmx_2(built.directory)
 
 
 def write_for_htmx_2(directory: Path) -> None:

@@ -95,11 +95,11 @@ def test_a_span_for_the_connection(project: Project) -> None:
 @pytest.mark.parametrize("module", ["asgi", "asgi_with_connections"])
 def test_on_daphne(project: Project, module: str) -> None:
     """Close codes and reasons that daphne can't send alone come through."""
-    with (
-        project.serve(f"mysite.{module}:application") as address,
-        connect(f"ws://{address}/ws/ending/", proxy=None) as client,
-    ):
-        client.send("too slow")
-        with pytest.raises(ConnectionClosed) as closed:
-            client.recv(60)
+    arguments = ("-b", "127.0.0.1", "-p", "0", f"mysite.{module}:application")
+    with project.running("daphne", *arguments) as daphne:
+        address = daphne.wait_for(r"Listening on TCP address (\S+:\d+)")[1]
+        with connect(f"ws://{address}/ws/ending/", proxy=None) as client:
+            client.send("too slow")
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(60)
     assert closed.value.rcvd == Close(1013, "too slow")
