@@ -1,14 +1,17 @@
-"""A certificate for 127.0.0.1 that signs itself, for servers that tests start."""
+"""A certificate for 127.0.0.1 and example.com that signs itself, for servers that tests start."""
 
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.programs import require
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+SAN: Final = "subjectAltName=DNS:localhost,DNS:example.com,IP:127.0.0.1"
 
 
 class Certificate(NamedTuple):
@@ -25,7 +28,7 @@ def make_certificate(directory: Path) -> Certificate:
         [
             require("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes",
             "-keyout", str(made.key), "-out", str(made.certificate), "-days", "2",
-            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-subj", "/CN=localhost", "-addext", SAN,
         ],
         check=True,
         capture_output=True,
