@@ -5,15 +5,14 @@ from __future__ import annotations
 import http.client
 import shlex
 import shutil
-import socket
 import ssl
 from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from tests.certificates import Certificate, make_certificate
@@ -33,15 +32,19 @@ def certificate(tmp_path: Path) -> Certificate:
     return make_certificate(tmp_path)
 
 
-def open_socket(port: int, certificate: Certificate, origin: str) -> ClientConnection:
-    """Return a connection to example.com, which is here."""
-    return connect(
+async def echo(port: int, certificate: Certificate, origin: str) -> str | bytes:
+    """Say hello to example.com, which is here; return the answer."""
+    async with connect(
         "wss://example.com/ws/echo/",
-        sock=socket.create_connection((HOST, port)),
+        host=HOST,
+        port=port,
         ssl=ssl.create_default_context(cafile=certificate.certificate),
         origin=Origin(origin),
         open_timeout=60,
-    )
+        proxy=None,
+    ) as client:
+        await client.send("hello")
+        return await client.recv()
 
 
 class TlsNginx(Nginx):
@@ -87,7 +90,9 @@ PROXIES: dict[str, type[TlsNginx | TlsCaddy]] = {
 
 
 @pytest.mark.parametrize("file", PROXIES)
-def test_a_proxy(project: Project, file: str, tmp_path: Path, certificate: Certificate) -> None:
+async def test_a_proxy(
+    project: Project, file: str, tmp_path: Path, certificate: Certificate
+) -> None:
     """A page of https gets its websocket, and one of http does not."""
     folder = tmp_path / "proxy"
     folder.mkdir()
@@ -98,14 +103,9 @@ def test_a_proxy(project: Project, file: str, tmp_path: Path, certificate: Certi
         proxy.text = (project.directory / file).read_text()
         try:
             proxy.start()
-            with open_socket(proxy.port, certificate, "https://example.com") as client:
-                client.send("hello")
-                assert client.recv(60) == "hello"
-            with (
-                pytest.raises(InvalidStatus, match="403"),
-                open_socket(proxy.port, certificate, "http://example.com"),
-            ):
-                pass
+            assert await echo(proxy.port, certificate, "https://example.com") == "hello"
+            with pytest.raises(InvalidStatus, match="403"):
+                await echo(proxy.port, certificate, "http://example.com")
             if isinstance(proxy, TlsNginx):
                 assert redirect_of(proxy.admin_port) == "https://example.com/ws/echo/"
         finally:
@@ -127,7 +127,7 @@ def redirect_of(port: int) -> str | None:
     ],
     ids=["daphne", "uvicorn"],
 )
-def test_a_command(project: Project, command: str, certificate: Certificate) -> None:
+async def test_a_command(project: Project, command: str, certificate: Certificate) -> None:
     """The server speaks TLS itself, and knows that it does."""
     settings = project.directory / "mysite" / "settings.py"
     settings.write_text(settings.read_text() + "\nSECURE_PROXY_SSL_HEADER = None\n")
@@ -139,6 +139,4 @@ def test_a_command(project: Project, command: str, certificate: Certificate) -> 
     with project.running(module, *arguments, PYTHONWARNINGS="default") as program:
         program.wait_for(rf"(?i)(listening|running) .*{port}\b", 60)
         until(lambda: is_open(port), f"{module} to listen", 60)
-        with open_socket(port, certificate, "https://example.com") as client:
-            client.send("hello")
-            assert client.recv(60) == "hello"
+        assert await echo(port, certificate, "https://example.com") == "hello"
