@@ -138,6 +138,7 @@ class Project:
                 override_settings(**{name: settings[name] for name in names}),
                 _tables(),
             ):
+                self.module("mysite.urls")  # what it imports may take longer than a client waits
                 yield
         finally:
             sys.path.remove(str(self.directory))

@@ -56,7 +56,9 @@ def test_one_process(project: Project, server: str) -> None:
     with ExitStack() as stack:
         with project.running(server, *options, module) as program:
             address = f"127.0.0.1:{program.wait_for(pattern)[1]}"
-            client = stack.enter_context(connect(f"ws://{address}/ws/stock/", proxy=None))
+            client = stack.enter_context(
+                connect(f"ws://{address}/ws/stock/", proxy=None, open_timeout=60)
+            )
             assert ask(address, "PUT", "/api/items/7", '{"count":3}') == (200, '{"count":3}')
             assert json.loads(client.recv(60)) == {"pk": 7, "count": 3}
             status, page = ask(address, "GET", "/nothing/")

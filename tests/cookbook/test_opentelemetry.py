@@ -98,7 +98,7 @@ def test_on_daphne(project: Project, module: str) -> None:
     arguments = ("-b", "127.0.0.1", "-p", "0", f"mysite.{module}:application")
     with project.running("daphne", *arguments) as daphne:
         address = daphne.wait_for(r"Listening on TCP address (\S+:\d+)")[1]
-        with connect(f"ws://{address}/ws/ending/", proxy=None) as client:
+        with connect(f"ws://{address}/ws/ending/", proxy=None, open_timeout=60) as client:
             client.send("too slow")
             with pytest.raises(ConnectionClosed) as closed:
                 client.recv(60)

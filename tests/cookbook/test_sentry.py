@@ -103,7 +103,7 @@ def test_on_daphne(project: Project) -> None:
     # The page names a Sentry that is not there: it need not be looked for.
     with (
         project.serve(HTTPS_PROXY="http://127.0.0.1:9") as address,
-        connect(f"ws://{address}/ws/ending/", proxy=None) as client,
+        connect(f"ws://{address}/ws/ending/", proxy=None, open_timeout=60) as client,
     ):
         client.send("too slow")
         with pytest.raises(ConnectionClosed) as closed:
