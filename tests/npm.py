@@ -1,7 +1,4 @@
-"""
-What tests need from npm: AsyncAPI's own parser, TypeScript's compiler, and what the cookbook's pages
-load.
-"""
+"""What tests need from npm: AsyncAPI's parser, TypeScript's compiler, what recipes load."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from wsconsumer.groups.echo import PATIENCE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engines import Redis, RedisCluster, Sentinel
+    from tests.clusters import RedisCluster
+    from tests.engines import Redis, Sentinel
 
 BACKEND = "wsconsumer.groups.redis.RedisBackend"
 
