@@ -17,6 +17,7 @@ FOLDERS: Final = {
     "tests/authentication/test_installed": "processes",
     "tests/authentication/test_sentry": "processes",
     "tests/browsers": "servers",
+    "tests/client": "processes",
     "tests/cookbook": "docs",
     "tests/kit/test_other_runners": "processes",
     "tests/kit/test_runners": "processes",
