@@ -35,6 +35,7 @@ FIXTURES: Final = {
     "postgres": "engines",
     "browser": "browsers",
     "other_browser": "browsers",
+    "tab": "browsers",
     "own_site": "servers",
     "project": "processes",
     "redis": "engines",

@@ -30,6 +30,7 @@ test("a path is of the page, and http becomes ws", async () => {
   await page("../attic/?age=7#top");
   const { url, protocols } = Server.last;
   assert.equal(url.href.split("wsc=")[0], "wss://example.com/rooms/attic/?age=7&");
+  assert.equal(url.hash, "");
   assert.deepEqual(protocols, ["wsconsumer.v1"]);
 });
 
@@ -445,6 +446,7 @@ test("it says where it is in groups that keep", async () => {
     '␞{"group":"a","offset":1}⏎one',
     '␞{"group":"a","offset":4,"skip":true}',
     '␞{"group":"news"}⏎no history',
+    '␞{"group":"a"}⏎no offset',
     '␞{"group":"stranger","offset":9}⏎never joined',
   ]) {
     Server.last.say(frame);
@@ -489,6 +491,20 @@ test("what the URL has no room for is reloaded if something happened there", asy
   join(groups[4], 5, { reload: true });
   join(groups[2], 11); // joined again
   assert.deepEqual(socket.told.map(({ group }) => group), [groups[2], groups[4]]);
+});
+
+test("what has room again by the next time is not reloaded", async () => {
+  const socket = await opened();
+  const join = (joined, epoch, offset) =>
+    Server.last.say(`␞${JSON.stringify({ joined, epoch, offset, reload: false })}`);
+  join("small", "x".repeat(500), 1);
+  join("big", "x".repeat(2_800), 1);
+  assert.deepEqual(Object.keys(await at()), ["big"]);
+  Server.last.accept();
+  join("big", "e", 2);
+  assert.deepEqual(Object.keys(await at()), ["big", "small"]);
+  Server.last.accept().say('␞{"joined":"small","epoch":"e","offset":9}'); // it does not resume
+  assert.deepEqual(socket.told, []);
 });
 
 test("the longest page has room", async () => {
@@ -542,6 +558,8 @@ test("request() rejects if the connection is lost, or not there", async () => {
   }
   await assert.rejects(socket.request({ type: "a" }), { name: "ConnectionLost", sent: false });
   (await back()).accept();
+  answer({ type: "ok", ref: 1 });
+  assert.equal(socket.told.length, 1); // what was asked before is no question any more
   const closed = socket.request({ type: "a" });
   socket.close();
   await assert.rejects(closed, (error) => error instanceof ConnectionLost && error.sent);

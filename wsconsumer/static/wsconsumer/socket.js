@@ -93,22 +93,16 @@ export class Socket extends EventTarget {
     const stop = () => {
       if (!this.#asked.has(ref)) return;
       this.send({ type: "cancel", ref });
-      ref = undefined;
-      replies.splice(0, Infinity, { type: "end" });
-      wake?.();
+      take({ type: "end" });
     };
     const stream = (async function* () {
-      try {
-        ask();
-        while (true) {
-          while (!replies.length) await new Promise((resolve) => (wake = resolve));
-          const reply = replies.shift();
-          if (reply instanceof Error) throw reply;
-          if (reply.type === "end") return;
-          yield reply;
-        }
-      } finally {
-        stop();
+      ask();
+      while (true) {
+        while (!replies.length) await new Promise((resolve) => (wake = resolve));
+        const reply = replies.shift();
+        if (reply instanceof Error) throw reply;
+        if (reply.type === "end") return;
+        yield reply;
       }
     })();
     const leave = stream.return.bind(stream);
