@@ -25,6 +25,7 @@ from django.utils.functional import Promise
 from msgspec import UNSET, Struct, UnsetType
 
 from tests import npm
+from tests.client.running import SOCKET_JS
 from tests.messages.vocabulary import Kick
 from wsconsumer import WebsocketConsumer
 from wsconsumer.messages import Error, Message, MessageConsumer, Meta, on
@@ -209,6 +210,7 @@ def consumer_of(*kinds: Any, replies: Any = None) -> type[MessageConsumer]:
 def test_a_program_is_checked_by_the_declarations(tmp_path: Path) -> None:
     """A program compiles that is right, and each mistake in it is found."""
     shutil.copytree(PROGRAM, tmp_path, dirs_exist_ok=True)
+    shutil.copy(SOCKET_JS.with_suffix(".d.ts"), tmp_path)
     (tmp_path / "messages.d.ts").write_text(declarations(urlpatterns))
     assert npm.typescript_errors(tmp_path) == []
     program = (tmp_path / "program.ts").read_text()
