@@ -94,7 +94,7 @@ def test_each_block_is_of_a_kind_that_is_run(block: Block) -> None:
             assert command.split()[0] == "curl" or command in COMMANDS, f"no test runs {command!r}"
 
 
-RUN_ELSEWHERE = {"apache", "haproxy", "js", "ts", "vcl"}
+RUN_ELSEWHERE = {"apache", "haproxy", "html", "js", "ts", "vcl"}
 """
 What ``tests/proxies/``, ``tests/browsers/``, ``tests/authentication/`` and the test of the types
 run.
