@@ -1,6 +1,6 @@
 // A room. The page asks for the last messages when the socket opens, and is told each new one.
 
-import { ConnectionLost, Socket, ignoreLoss, insert } from "./socket.js";
+import { connect, explain, ignoreLoss, insert } from "./page.js";
 
 const HINT_EVERY = 2_000; // milliseconds between two hints that we type
 const HINT_LASTS = 4_000;
@@ -16,7 +16,7 @@ class Room {
     this.input = this.form.elements.text;
     this.typists = new Map(); // of names to timers
     this.hintedAt = 0;
-    this.socket = new Socket(section, {
+    this.socket = connect(section, {
       opened: () => this.enter(),
       receive: (message) => this[HANDLERS[message.type]]?.(message),
     });
@@ -35,9 +35,9 @@ class Room {
     try {
       await this.socket.request({ type: "say", text });
     } catch (error) {
-      this.error.textContent = error.message;
+      this.error.textContent = explain(error);
       // To be mended, not written anew. If the connection was lost, it may have been said.
-      if (!this.input.value && !(error instanceof ConnectionLost)) this.input.value = text;
+      if (!this.input.value && !error.sent) this.input.value = text;
     }
   }
 

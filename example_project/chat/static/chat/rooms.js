@@ -1,6 +1,6 @@
 // The list of rooms. The page asks for all of them when the socket opens, and is told each new one.
 
-import { Socket, ignoreLoss, insert } from "./socket.js";
+import { connect, ignoreLoss, insert } from "./page.js";
 
 const section = document.querySelector("#rooms");
 const list = section.querySelector("[data-part=list]");
@@ -16,7 +16,7 @@ function show({ rooms }) {
   }
 }
 
-const socket = new Socket(section, {
+const socket = connect(section, {
   opened: () => socket.request({ type: "list" }).then(show, ignoreLoss),
   receive: show,
 });
