@@ -9,12 +9,13 @@ from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from tests.client.running import node
 from tests.documents import ROOT
 from tests.groups.test_kept import page
-from wsconsumer import CloseCode, Group, WebsocketConsumer, abroadcast
+from wsconsumer import CloseCode, Group, WebsocketConsumer, abroadcast, framing
 from wsconsumer.connection import heartbeats, own_client
 from wsconsumer.groups import declared
 from wsconsumer.groups.histories import histories
@@ -37,6 +38,21 @@ def table(heading: str) -> list[list[str]]:
         rf"^\| {re.escape(heading)} \|\n\|[-|]+\n((?:\|.*\n)+)", PAGE.read_text(), re.MULTILINE
     )
     return [[cell.strip() for cell in row.strip("|\n").split("|")] for row in found.splitlines()]
+
+
+# The parameter of the URL
+
+
+def test_its_members() -> None:
+    """The table has those that the server reads."""
+    members = [row[0].strip("`") for row in table("member | meaning")]
+    assert members == [field.name for field in msgspec.structs.fields(framing.Page)]
+
+
+def test_the_parameter_of_the_example() -> None:
+    """It says what the text before it says."""
+    (found,) = re.findall(r"/ws/room/lobby/\?(wsc=[\w-]+)", PAGE.read_text())
+    assert framing.read_page(found.encode()).at == {"room.lobby": ("5fe2", 41)}
 
 
 # Frames
@@ -273,8 +289,8 @@ def test_the_codes_of_denials() -> None:
     [
         f"every {heartbeats.PERIOD} seconds",
         f"before\nthe first one: {2 * heartbeats.PERIOD} seconds",
-        "at most 4,096 characters",
-        "up to 64 characters",
+        f"at most {framing.MAX_PARAMETER:,} characters",
+        f"up to {framing.MAX_ID} characters",
     ],
 )
 def test_numbers(words: str) -> None:
