@@ -14,6 +14,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.apps import apps
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_django_application
@@ -27,6 +28,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from wsconsumer import WebsocketConsumer, asgi_view
 from wsconsumer.asgi import WebsocketDispatcher, get_asgi_application
+from wsconsumer.group_checks import check_processes
 from wsconsumer.messages import Event, MessageConsumer, on
 
 if TYPE_CHECKING:
@@ -460,6 +462,13 @@ def test_workers_of_a_queue() -> None:
     backend = "tests.groups.test_subscriptions.Bus"
     with override_settings(WSCONSUMER={"GROUPS": {"BACKEND": backend}}):
         assert found() == {}
+
+
+@override_settings()
+def test_a_project_without_urls() -> None:
+    """A worker's settings may name no URLconf; that is no reason for a check to fail."""
+    del settings.ROOT_URLCONF
+    assert check_processes() == []
 
 
 @pytest.mark.parametrize("package", ["shop", "shop.settings", "other"])

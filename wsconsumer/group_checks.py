@@ -91,7 +91,7 @@ def _evidence_of_processes() -> Iterator[str]:
 
 def _packages() -> Iterator[str]:
     """Yield the packages that the settings and the URLconf are in; celery.py is beside them."""
-    for name in (os.environ.get(ENVIRONMENT_VARIABLE, ""), settings.ROOT_URLCONF):
+    for name in (os.environ.get(ENVIRONMENT_VARIABLE, ""), getattr(settings, "ROOT_URLCONF", "")):
         package = name.rpartition(".")[0]
         while package:
             yield package
