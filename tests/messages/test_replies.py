@@ -296,12 +296,14 @@ async def test_what_a_client_is_not_told(
 @pytest.mark.parametrize(
     ("reply", "text"),
     [
-        ("text", r"Wrong.fail\(\) must answer with a Message, got str."),
-        (Kick("x"), "must answer with a Message, got Kick"),
+        ("text", r"Wrong.fail\(\) must answer with Said, as it is annotated, got str."),
+        ({"type": "said"}, "must answer with Said, as it is annotated, got dict."),
+        (None, "must answer with Said, as it is annotated, got NoneType."),
+        (Kick("x"), "must answer with Said, as it is annotated, got Kick"),
         (Said("a", object()), "object is not JSON serializable"),  # type: ignore[arg-type]
         (Said("a", "\ud800"), "surrogates not allowed"),
     ],
-    ids=["a text", "an event", "not serializable", "half a surrogate pair"],
+    ids=["a text", "a dict", "no return", "an event", "not serializable", "half a surrogate pair"],
 )
 async def test_a_reply_that_can_not_be_sent(
     reply: Any, text: str, concurrent: bool, caplog: pytest.LogCaptureFixture

@@ -137,11 +137,13 @@ class MessageSession(Session):
 
     def _stand_in(self, handler: Handler, reply: object) -> Message:
         """Return what is sent for a reply that is no message, or raise ``TypeError``."""
-        if reply is None:
+        if reply is None and handler.answers_ok:
             return _OK
+        wanted = [kind.__name__ for kind in handler.replies]
+        wanted += ["None"] if handler.answers_ok else []
         raise TypeError(
-            f"{type(self._consumer).__name__}.{handler.name}() must answer with a Message, "
-            f"got {type(reply).__name__}."
+            f"{type(self._consumer).__name__}.{handler.name}() must answer with "
+            f"{' or '.join(wanted)}, as it is annotated, got {type(reply).__name__}."
         )
 
     async def _reply(self, handler: Handler, reply: Any, ref: Any) -> None:
