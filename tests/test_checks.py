@@ -127,8 +127,12 @@ def test_asgi_application_without_consumers() -> None:
 
 @pytest.mark.parametrize(
     ("view", "wrong"),
-    [(Chat, "the class itself"), (Chat.as_asgi(), r"as_asgi\(\)")],
-    ids=["class", "as_asgi"],
+    [
+        (Chat, "the class itself"),
+        (Chat.as_asgi(), r"as_asgi\(\)"),
+        (Chat.as_view, "as_view, without a call"),
+    ],
+    ids=["class", "as_asgi", "as_view"],
 )
 def test_a_consumer_that_is_no_view(view: Any, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """E005: a consumer in a URLconf, also an included one, must be a view."""

@@ -32,6 +32,7 @@ from django.views.generic import TemplateView
 
 from tests.fakes import DENIAL, disconnect, run, scope, text
 from wsconsumer import (
+    Group,
     InvalidState,
     JsonWebsocketConsumer,
     WebsocketConsumer,
@@ -40,9 +41,12 @@ from wsconsumer import (
     serving,
 )
 from wsconsumer.asgi import WebsocketDispatcher, get_asgi_application
+from wsconsumer.decorators import authenticate_with
+from wsconsumer.groups import declared
 from wsconsumer.handshake.lost_upgrade import throttle
 from wsconsumer.handshake.request import WebsocketRequest
 from wsconsumer.handshake.views import mark
+from wsconsumer.messages import Message, MessageConsumer, on
 from wsconsumer.test import WebsocketClient, connect
 
 if TYPE_CHECKING:
@@ -66,6 +70,20 @@ class Joining:
 
     async def connect(self) -> None:
         await super().connect()  # type: ignore[misc]  # a mixin
+
+
+def coroutine_of_its_own() -> Any:
+    """Return a new coroutine function, which a decorator may mark."""
+
+    async def say(self: Any, message: Any) -> None: ...
+
+    return say
+
+
+def a_group() -> Group:
+    """Return a declared group, of this call alone."""
+    with declared.only():
+        return Group("mistake.{slug}")
 
 
 def make(*bases: type, **members: Any) -> Any:
@@ -198,6 +216,34 @@ CLASSES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: make(send=coroutine),
         r"Chat\.send would hide the verb send of Chat\. Give yours another name, and call it",
     ),
+    "concurent_limit": (
+        lambda: make(MessageConsumer, concurent_limit=5),
+        r"Chat\.concurent_limit would never be used\. Did you mean concurrent_limit\?",
+    ),
+    "invalid_limits": (lambda: make(MessageConsumer, invalid_limits=5), "mean invalid_limit"),
+    "authorise": (
+        lambda: make(MessageConsumer, authorise=coroutine),
+        r"Chat\.authorise would never be used\. Did you mean authorize\?",
+    ),
+    "on-in-a-plain-consumer": (
+        lambda: make(say=on(coroutine_of_its_own())),
+        r"Chat\.say is marked with @on, which means nothing here\. Make Chat a class of "
+        "MessageConsumer, which reads messages and calls it",
+    ),
+    "sends-one-class": (
+        lambda: make(MessageConsumer, sends=Message),
+        r"Chat\.sends must be a list of Message classes, got <class wsconsumer\.messages",
+    ),
+    "authenticate_with-the-view": (
+        lambda: authenticate_with(make().as_view()),
+        r"authenticate_with\(\) expects authenticators, got the view itself\. Write "
+        r"authenticate_with\(TokenAuthentication\)\(view\)",
+    ),
+    "broadcast-to-a-template": (
+        lambda: broadcast(a_group(), "hi"),  # type: ignore[arg-type]  # the mistake
+        r"The name of a group is a str, got <wsconsumer\.groups\.declared\.Group object>\. Call it "
+        r"for a name, as in room\(slug='lobby'\)",
+    ),
     "close-of-a-mixin": (
         lambda: make(type("Mixin", (), {"close": coroutine}), WebsocketConsumer),
         r"Mixin\.close would hide the verb close of Chat",
@@ -230,6 +276,7 @@ def test_other_names_are_free(name: str) -> None:
 
 def test_what_can_be_no_slip_is_free() -> None:
     """A hook is a function, and a limit is none: other things have names of their own."""
+    make(MessageConsumer, authorized=coroutine, authorised=coroutine, invalid_limits=coroutine)
     make(connects=0, receives=[], outbox_limits=coroutine, Connect=type("Connect", (), {}))
 
 

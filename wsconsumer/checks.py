@@ -100,11 +100,10 @@ def check_urlconf(**_: Any) -> list[CheckMessage]:
 def _wrong_views(routes: list[Route]) -> Iterator[CheckMessage]:
     for route in routes:
         view: Any = route.view
-        consumer = getattr(view, "consumer_class", view)
+        consumer = getattr(view, "consumer_class", getattr(view, "__self__", view))
         if inspect.isclass(consumer) and issubclass(consumer, ConsumerView):
-            wrong = "the class itself" if consumer is view else "as_asgi()"
             yield Error(
-                f"The URL pattern {route.path!r} maps {consumer.__name__} with {wrong}, "
+                f"The URL pattern {route.path!r} maps {consumer.__name__} with {_mapped(view)}, "
                 "which Django can't call as a view.",
                 f"Write {consumer.__name__}.as_view().",
                 obj=consumer,
@@ -119,6 +118,13 @@ def _wrong_views(routes: list[Route]) -> Iterator[CheckMessage]:
                 "a page of a function, can't be used.",
                 id="wsconsumer.E005",
             )
+
+
+def _mapped(view: Any) -> str:
+    """Return how a consumer was mapped that is no view."""
+    if inspect.isclass(view):
+        return "the class itself"
+    return f"{view.__name__}, without a call" if inspect.ismethod(view) else "as_asgi()"
 
 
 def check_consumers(**_: Any) -> list[CheckMessage]:

@@ -42,10 +42,7 @@ def authenticate_with(*authenticators: Any, optional: bool = False) -> Callable[
 
     Raises ``TypeError`` for what can't be asked.
     """
-    if not authenticators:
-        raise TypeError("authenticate_with() expects at least one authenticator, got none.")
-    for given in authenticators:
-        check_authenticator(given)
+    _check(authenticators)
 
     def decorator(view: V) -> V:
         @wraps(view)
@@ -64,6 +61,18 @@ def authenticate_with(*authenticators: Any, optional: bool = False) -> Callable[
         return wrapper  # type: ignore[return-value]  # called as the view is
 
     return decorator
+
+
+def _check(authenticators: tuple[Any, ...]) -> None:
+    if not authenticators:
+        raise TypeError("authenticate_with() expects at least one authenticator, got none.")
+    for given in authenticators:
+        if websocket_application(given) is not None:
+            raise TypeError(
+                "authenticate_with() expects authenticators, got the view itself. Write "
+                "authenticate_with(TokenAuthentication)(view), for instance."
+            )
+        check_authenticator(given)
 
 
 def _nobody(asking: Asking, optional: bool) -> Found | Refused:

@@ -8,6 +8,7 @@ verb or fact: the lists are fixed, so that every other name is free.
 from __future__ import annotations
 
 from functools import cache
+from inspect import getattr_static
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 RESERVED: Final = ("_wsconsumer", "__call__")
 """What is ours in a consumer besides its documented names."""
+
+HANDLER_MARK: Final = "_wsconsumer_on"
+"""What ``@on`` leaves on a method, for a ``MessageConsumer`` to find."""
 
 VERBS: Final = ("accept", "reject", "send", "close", "join", "leave", "broadcast", "spawn")
 
@@ -55,7 +59,7 @@ They may well be names of one's own, so only a check speaks of them.
 """
 
 
-WORDS: Final = frozenset({"received", "receiver"})
+WORDS: Final = frozenset({"authorized", "authorizer", "authorizes", "received", "receiver"})
 """Names that are words of their own, though only a letter more than one of ours."""
 
 
@@ -68,6 +72,7 @@ def check_names(cls: type) -> None:
             )
     _check_hidden(cls)
     check_foreign(cls, CHANNELS)
+    _check_handlers(cls)
     check_spelling(cls, (*HOOKS, *LIMITS, "dispatch", "setup"))
 
 
@@ -81,6 +86,18 @@ def _check_hidden(cls: type) -> None:
             raise TypeError(
                 f"{owner.__name__}.{name} would hide the {kind} {name} of {cls.__name__}. "
                 f"{advice[name]}"
+            )
+
+
+def _check_handlers(cls: type) -> None:
+    """Refuse handlers of messages in a class that reads none."""
+    if any(base.__name__ == "MessageConsumer" and _is_ours(base) for base in cls.__mro__):
+        return
+    for base, name in _names_of_others(cls):
+        if HANDLER_MARK in getattr(vars(base)[name], "__dict__", ()):
+            raise TypeError(
+                f"{base.__name__}.{name} is marked with @on, which means nothing here. Make "
+                f"{cls.__name__} a class of MessageConsumer, which reads messages and calls it."
             )
 
 
@@ -101,13 +118,13 @@ def check_spelling(cls: type, names: Iterable[str]) -> None:
     for base, name in _names_of_others(cls):
         lower = name.lower()
         found = lower if lower in names else meant.get(name)
-        if found is not None and _may_be(found, vars(base)[name]):
+        if found is not None and _may_be(cls, found, vars(base)[name]):
             raise TypeError(f"{base.__name__}.{name} would never be used. Did you mean {found}?")
 
 
-def _may_be(name: str, value: object) -> bool:
+def _may_be(cls: type, name: str, value: object) -> bool:
     """Return whether this can be meant as one of ours: ``connects = 0`` is a counter, no hook."""
-    if name in LIMITS:
+    if not callable(getattr_static(cls, name)):
         return not callable(value)
     return callable(value) and not issubclass(type(value), type)
 
@@ -128,6 +145,8 @@ def _slips(word: str) -> set[str]:
         before, after = word[:at], word[at + 1 :]
         wrong |= {before + after, before + letter * 2 + after}
         wrong |= {before + letter + added + after for added in f"{ascii_lowercase}_"}
+        if letter == "z":
+            wrong.add(f"{before}s{after}")  # as the British write
         if after:
             wrong.add(before + after[0] + letter + after[1:])
     return wrong - WORDS

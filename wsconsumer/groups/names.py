@@ -13,7 +13,8 @@ MAX_NAME: Final = 200
 def check_group(name: object) -> None:
     """Raise ``TypeError`` or ``ValueError`` if this can't be the name of a group."""
     if not isinstance(name, str):
-        raise TypeError(f"The name of a group is a str, got {quote(name)}.")
+        remedy = " Call it for a name, as in room(slug='lobby')." if callable(name) else ""
+        raise TypeError(f"The name of a group is a str, got {quote(name)}.{remedy}")
     if not name or len(name) > MAX_NAME or not name.isprintable():
         raise ValueError(
             f"A group's name has 1 to {MAX_NAME} printable characters, got {quote(name)}. "

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from ..consumer import WebsocketConsumer
 from ..escaping import quote
+from ..misnomers import check_spelling
 from .codecs import CODECS
 from .interface import build_interface
 from .session import MessageSession
@@ -53,6 +54,7 @@ class MessageConsumer(WebsocketConsumer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        check_spelling(cls, ("authorize", "concurrent_limit", "invalid_limit"))
         _check_codec(cls, cls.codec)
         _check_limits(cls)
         _check_authorize(cls)

@@ -32,6 +32,7 @@ from typing import (
 from asgiref.sync import iscoroutinefunction
 
 from ..escaping import quote
+from ..misnomers import HANDLER_MARK
 from .types import RESERVED, Event, Message, check_type
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ M = TypeVar("M", bound="Message | Event")
 R = TypeVar("R", bound="Message | None")
 S = TypeVar("S", bound="Message")
 
-_MARK = "_wsconsumer_on"
 _STREAMS = (AsyncIterator, AsyncGenerator, AsyncIterable)
 _NO_ERRORS: Mapping[str, str] = MappingProxyType({})
 
@@ -110,13 +110,13 @@ def _mark(handler: Any, mark: _Mark) -> Any:
             f"@on expects a method, got {quote(handler)}. The type of the message is the "
             "annotation of its argument: `async def say(self, message: Say) -> None`."
         )
-    setattr(handler, _MARK, mark)
+    setattr(handler, HANDLER_MARK, mark)
     return handler
 
 
 def is_handler(value: object) -> bool:
     """Whether ``@on`` has marked this attribute of a class."""
-    return _MARK in getattr(value, "__dict__", ())
+    return HANDLER_MARK in getattr(value, "__dict__", ())
 
 
 class Handler(NamedTuple):
@@ -158,7 +158,7 @@ class Handler(NamedTuple):
                 )
         takes = _takes(where, hints[parameter])
         replies = _replies(where, hints["return"], is_stream=is_stream)
-        mark: _Mark = getattr(function, _MARK)
+        mark: _Mark = getattr(function, HANDLER_MARK)
         _check_errors(where, mark.errors)
         is_task = is_stream or mark.concurrent
         if any(issubclass(kind, Event) for kind in takes) and (is_task or replies != (NoneType,)):

@@ -8,6 +8,7 @@ runs a connection reads it, and whatever describes a class to others.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
@@ -130,6 +131,10 @@ def _by_tag(cls: type, kinds: list[Any]) -> Mapping[str, Any]:
 def _sent_by(cls: type) -> Iterator[type[Message]]:
     """Yield what a class says that it sends on its own account."""
     sends = getattr(cls, "sends", ())
+    if not isinstance(sends, Collection):
+        raise TypeError(
+            f"{cls.__name__}.sends must be a list of Message classes, got {quote(sends)}."
+        )
     for kind in sends:
         if not (isinstance(kind, type) and issubclass(kind, Message)):
             raise TypeError(f"{cls.__name__}.sends must be Message classes, got {quote(kind)}.")
