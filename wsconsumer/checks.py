@@ -21,7 +21,13 @@ from django.utils.module_loading import import_string
 
 from . import conf, origins
 from .escaping import quote
-from .group_checks import check_declared_groups, check_groups, check_pools, check_processes
+from .group_checks import (
+    check_declared_groups,
+    check_groups,
+    check_places_of_groups,
+    check_pools,
+    check_processes,
+)
 from .handshake.routes import Route, read_routes
 from .handshake.views import ConsumerView, names_of
 from .importing import explain_import
@@ -320,6 +326,7 @@ CHECKS: Final[Mapping[Check, tuple[str, ...]]] = {
     check_runserver: (),
     check_groups: (),
     check_declared_groups: (),
+    check_places_of_groups: (),
     check_processes: (),
     check_pools: (),
     check_csrf_trusted_origins: (),

@@ -16,6 +16,7 @@ from . import conf
 from .groups.declared import declared_groups, overlaps
 from .groups.keeping import KeepingBackend
 from .groups.loading import MEMORY, make_backend
+from .handshake.routes import read_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,22 @@ def check_declared_groups(**_: Any) -> list[CheckMessage]:
                 )
             )
     return problems
+
+
+def check_places_of_groups(**_: Any) -> list[CheckMessage]:
+    """W010: a declared group that only those processes know that happen to import it."""
+    read_routes()  # what consumers and views import, only some processes do
+    return [
+        Warning(
+            f"{group!r} is declared with keep=, but not where every process finds it: one that "
+            "does not import it, such as a Celery worker, broadcasts without keeping.",
+            "Declare it in realtime.py of an app in INSTALLED_APPS. The project's own package is "
+            "no app until it is listed there.",
+            id="wsconsumer.W010",
+        )
+        for group in declared_groups()
+        if group.is_kept and not group.is_found
+    ]
 
 
 def check_processes(**_: Any) -> list[CheckMessage]:

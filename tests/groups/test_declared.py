@@ -145,6 +145,19 @@ def test_a_backend_that_can_not_keep(settings: Settings) -> None:
     assert group_checks.check_declared_groups() == []  # E006 says what is wrong
 
 
+def test_a_group_that_some_processes_miss() -> None:
+    """W010: what keeps belongs in realtime.py of an app, or only some publishers keep."""
+    Group("room.{slug}", keep=5)
+    declared.discover()
+    assert group_checks.check_places_of_groups() == []
+    Group("news")
+    late = Group("late.{slug}", keep=5)
+    (problem,) = group_checks.check_places_of_groups()
+    assert problem.id == "wsconsumer.W010"
+    assert problem.msg.startswith(f"{late!r} is declared with keep=, but not where every process")
+    assert "Declare it in realtime.py of an app in INSTALLED_APPS." in str(problem.hint)
+
+
 def test_realtime_modules_are_found(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

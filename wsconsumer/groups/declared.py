@@ -47,6 +47,9 @@ class Group:
     both are an error of ``manage.py check``.
     """
 
+    is_found = False
+    """Whether every process that reads the settings knows it, as ``discover()`` sees to."""
+
     def __init__(self, template: str, *, keep: int = 0, seconds: int = 300) -> None:
         self.template = template
         self.names = _placeholders(template)
@@ -169,6 +172,8 @@ def only(*groups: Group) -> Iterator[None]:
 def discover() -> None:
     """Import ``realtime.py`` of every installed app, as the admin does with ``admin.py``."""
     autodiscover_modules("realtime")
+    for group in _groups:
+        group.is_found = True
 
 
 def overlaps() -> Iterator[tuple[Group, Group]]:
