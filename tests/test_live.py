@@ -160,10 +160,13 @@ async def test_another_password(ada: User) -> None:
 
 
 @pytest.mark.parametrize("live", ["", "nonsense", "a:b:c"])
-async def test_a_text_that_nobody_signed(live: str) -> None:
-    """It opens nothing, and tells an ordinary consumer nothing."""
+async def test_a_text_that_nobody_signed(live: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It opens nothing, as the log says, and tells an ordinary consumer nothing."""
     async with open_page("/ws/live/", live) as ws:
         assert await ws.receive_close() == CloseCode.REFUSED
+    assert caplog.messages == [
+        "Refused a websocket on /ws/live/ with 403: the client sends no text that position() made."
+    ]
     async with open_page("/ws/room/a/", live) as ws:
         assert await frames(ws, 1) == [0]
 
@@ -179,11 +182,12 @@ async def test_an_old_page(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await frames(ws, 1) == [0]
 
 
-async def test_asking_again() -> None:
-    """``allow()`` is asked for each group at each connection."""
+async def test_asking_again(caplog: pytest.LogCaptureFixture) -> None:
+    """``allow()`` is asked for each group at each connection, and a no is logged."""
     live = await aposition("room.a", "room.secret", request=request_of())
     async with open_page("/ws/choosy/", live) as ws:
         assert await ws.receive_close() == CloseCode.REFUSED
+    assert "with 403: allow() says no to the group 'room.secret'." in caplog.text
     live = await aposition("room.a", request=request_of())
     async with open_page("/ws/choosy/", live) as ws:
         assert await frames(ws, 1) == [0]

@@ -7,6 +7,7 @@ reaches its socket, whenever that opens. The other order loses what comes betwee
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -14,12 +15,13 @@ from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperatio
 from django.core.signing import BadSignature, SignatureExpired
 
 from .consumer import WebsocketConsumer
-from .escaping import quote
+from .escaping import escape, quote
 from .groups.declared import kept
 from .groups.loading import sync_backend
 from .groups.names import check_group
 from .groups.publication import keeping
 from .live_token import LiveToken, owner_of, read_token, write_token
+from .log_thread import log
 from .loops import in_event_loop
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
+
+
+logger = logging.getLogger("wsconsumer.handshake")
 
 
 def position(*groups: str, request: HttpRequest) -> str:
@@ -115,7 +120,7 @@ class LiveConsumer(WebsocketConsumer):
                 if await self.allow(self.user, group):
                     await self.join(group)
                 else:
-                    await self.reject(403)
+                    await self._refuse(403, f"allow() says no to the group {quote(group)}")
                     return
 
     async def allow(self, user: AbstractBaseUser | AnonymousUser, group: str) -> bool:
@@ -132,12 +137,24 @@ class LiveConsumer(WebsocketConsumer):
         try:
             token = read_token(text)
         except SignatureExpired:
-            await self.reject(401)
+            await self._refuse(401, "the page was rendered more than a day ago")
             return None
         except BadSignature:
-            await self.reject(403)
+            await self._refuse(403, "the client sends no text that position() made")
             return None
         if token.owner != await sync_to_async(owner_of)(self.user):
-            await self.reject(403)
+            await self._refuse(403, "the page was rendered for another user, or another password")
             return None
         return token
+
+    async def _refuse(self, status: int, reason: str) -> None:
+        log(
+            logger,
+            logging.WARNING,
+            "Refused a websocket on %s with %d: %s.",
+            escape(self.scope["path"]),
+            status,
+            reason,
+            from_stranger=True,
+        )
+        await self.reject(status)
