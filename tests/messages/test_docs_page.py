@@ -297,6 +297,14 @@ def test_fields() -> None:
     ]
 
 
+def test_optional_is_a_word_of_its_own(client: Client) -> None:
+    """A browser may break a line before it, and need not break the word."""
+    assert (
+        '<code>size</code> <span class="optional">optional</span>'
+        in client.get("/ws/docs/").content.decode()
+    )
+
+
 def test_an_address_that_only_a_regex_describes() -> None:
     """It is left to be written as a whole."""
     (piece,) = described("ws.one.two.1").pieces
