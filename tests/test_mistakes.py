@@ -392,6 +392,10 @@ NOTES: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "channel_name": (lambda chat: chat.channel_name, "A connection has no name here: join a group"),
     "send_json": (lambda chat: chat.send_json({}), "`await self.send(content)` sends anything but"),
+    "login_required": (
+        lambda chat: login_required(coroutine)(chat),  # type: ignore[type-var]  # the mistake
+        "A decorator of views, such as login_required, goes around as_view(), not around a hook",
+    ),
     "session": (lambda chat: chat.session, "It is `self.request.session` here."),
     "scope-user": (lambda chat: chat.scope["user"], 'scope["user"] is `self.user` here.'),
     "scope-user-in-a-task-group": (in_a_group, 'scope["user"] is `self.user` here.'),

@@ -25,6 +25,8 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "and reach them with `await self.broadcast(group, data)`.",
     "channel_name": "A connection has no name here: join a group with `await self.join(group)`.",
     "send_json": "`await self.send(content)` sends anything but text and bytes as JSON.",
+    "auser": "The user is `self.user` here. A decorator of views, such as login_required, goes "
+    "around as_view(), not around a hook: `login_required(Chat.as_view())`.",
     "session": "It is `self.request.session` here.",
     "path": "It is `self.request.path` here.",
     "headers": "It is `self.request.headers` here.",
