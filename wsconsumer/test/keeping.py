@@ -83,6 +83,17 @@ class KeepingContract(BackendContract):
             assert one.positions_of("g") == [(1, b"a"), (2, b"b"), (3, b"c")]
             assert one.positions == positions
 
+    async def test_what_is_appended_together_keeps_its_order(self) -> None:
+        """Appends that are started together are numbered in the order in which they were."""
+        bodies = [b"%d" % number for number in range(200)]
+        async with self.keeping("g") as one:
+            keep = Keep(200, 60)
+            appends = (one.append("g", body, keep=keep) for body in bodies)
+            positions = await asyncio.gather(*appends)
+            assert [at.offset for (at,) in positions] == list(range(1, 201))
+            await one.until("g", bodies[-1])
+            assert one.positions_of("g") == list(enumerate(bodies, 1))
+
     async def test_a_position_is_the_same_for_all(self) -> None:
         """Every subscriber gets the same positions, and a reader finds them."""
         async with self.keeping("g") as one, self.keeping() as two:
@@ -181,6 +192,28 @@ class KeepingContract(BackendContract):
             (other,) = await one.append("h", b"b", key="k")
             await one.until("h", b"b")
             assert other.offset == 1
+
+    async def test_a_key_outlives_its_body(self) -> None:
+        """It counts for the group's seconds, also when newer bodies have taken the place of its."""
+        async with self.keeping("g") as one:
+            (first,) = await one.append("g", b"order", key="order-5")
+            await one.append("g", *(b"%d" % number for number in range(KEEP.size)))
+            assert await one.append("g", b"order", key="order-5") == [first]
+            top, messages = await one.read("g", 0)
+            assert top == 1 + KEEP.size
+            assert b"order" not in [body for _, body in messages]
+
+    async def test_a_key_counts_in_threads_too(self) -> None:
+        """Whoever tries a key, on the loop or in a thread, learns the position of the first."""
+        async with self.keeping("g") as one:
+            idle = self._never_started()
+            (first,) = await one.append("g", b"order", key="order-5")
+            for each in (one.keeping, idle):
+                again = await asyncio.to_thread(each.append_sync, "g", b"order", KEEP, "order-5")
+                assert again == first
+            at = await asyncio.to_thread(idle.append_sync, "g", b"other", KEEP, "ключ %s {}")
+            assert await one.append("g", b"other", key="ключ %s {}") == [at]
+            assert await one.read("g", 0) == (2, [(1, b"order"), (2, b"other")])
 
     async def test_a_key_tried_by_many_at_once(self) -> None:
         """Of many that try the same key at the same time, one is kept, and all learn where."""
