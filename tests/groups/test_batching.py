@@ -130,13 +130,13 @@ async def test_a_pipeline_does_not_wait_for_answers() -> None:
         flying.extend(batch)
         if len(flying) == 4:
             for waiting in flying:
-                waiting.succeed("taken")
+                waiting.succeed(waiting.item.upper())
 
     pipeline = Pipeline(send, max_bytes=100, timeout=5)
     tasks = [asyncio.create_task(pipeline.publish("a", 1))]
     await turns()
     tasks += [asyncio.create_task(pipeline.publish(item, 1)) for item in ("b", "c", "d")]
-    assert await results(tasks) == [None] * 4
+    assert await results(tasks) == ["A", "B", "C", "D"]
     assert sent == [["a"], ["b", "c", "d"]]
 
 

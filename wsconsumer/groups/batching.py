@@ -74,8 +74,11 @@ class Batcher(Generic[T]):
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
 
-    async def publish(self, item: T, size: int) -> None:
-        """Return when the engine has taken an item of so many bytes; raise what prevented it."""
+    async def publish(self, item: T, size: int) -> Any:
+        """
+        Return what the engine answered when it has taken an item of so many bytes; raise what
+        prevented it.
+        """
         if self._is_closed:
             raise ConnectionError("the backend is closed")
         loop = asyncio.get_running_loop()
@@ -84,7 +87,7 @@ class Batcher(Generic[T]):
         if self._task is None or self._task.done():
             # It belongs to no connection, so it has the context of none.
             self._task = start_task(self._send_all(), Context())
-        await waiting.done
+        return await waiting.done
 
     async def finish(self) -> None:
         """Take nothing any more, and return when everything that waits was sent."""
