@@ -14,9 +14,9 @@ from django.db import connections
 
 from . import conf
 from .groups.declared import declared_groups, overlaps
-from .groups.keeping import KeepingBackend
 from .groups.loading import MEMORY, make_backend
 from .handshake.routes import read_routes
+from .groups.publication import keeping_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,16 +46,10 @@ def check_declared_groups(**_: Any) -> list[CheckMessage]:
     ]
     kept = [group for group in declared_groups() if group.is_kept]
     if kept and not check_groups():
-        backend = make_backend(conf.get("GROUPS"))
-        if not isinstance(backend, KeepingBackend):
-            problems.append(
-                Error(
-                    f"{kept[0]!r} is declared with keep=, and the backend of groups, "
-                    f"{type(backend).__qualname__}, can't keep.",
-                    "Leave keep= out, or name another BACKEND in WSCONSUMER['GROUPS'].",
-                    id="wsconsumer.E010",
-                )
-            )
+        problems += [
+            Error(f"{kept[0]!r} is declared with keep=. {text}", id="wsconsumer.E010")
+            for text in keeping_problems(make_backend(conf.get("GROUPS")))
+        ]
     return problems
 
 

@@ -133,7 +133,7 @@ async def test_a_group_that_keeps_from_a_thread() -> None:
 @override_settings(WSCONSUMER={"GROUPS": {"BACKEND": "tests.groups.forgetful.ForgetfulBackend"}})
 async def test_a_backend_that_can_not_keep() -> None:
     """The error says what to do, for who broadcasts and for who joins."""
-    text = "can't keep. Leave keep out, or name another BACKEND"
+    text = "can't keep. Leave keep= out, or name another BACKEND"
     with real_engine(), declared.only():
         Group("news", keep=5)
         with pytest.raises(ImproperlyConfigured, match=text):

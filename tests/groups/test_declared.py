@@ -143,6 +143,8 @@ def test_a_backend_that_can_not_keep(settings: Settings) -> None:
     assert "ForgetfulBackend, can't keep" in problem.msg
     settings.WSCONSUMER = {"GROUPS": {"BACKEND": "no.such.Backend"}}
     assert group_checks.check_declared_groups() == []  # E006 says what is wrong
+    settings.WSCONSUMER = {}
+    assert group_checks.check_declared_groups() == []
 
 
 def test_a_group_that_some_processes_miss() -> None:

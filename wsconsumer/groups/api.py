@@ -23,7 +23,7 @@ from ..log_thread import log
 from ..loops import in_event_loop
 from .hub import started_hub
 from .loading import sync_backend
-from .publication import Publication
+from .publication import Publication, keeping
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -44,7 +44,8 @@ def broadcast(
     default one unless given), and broadcast nothing if it is rolled back; without a transaction, at
     once. A failure after the commit is logged: it is too late for an error. In a transaction, a
     group that keeps waits for the commit unless you say otherwise: a page that is rendered in
-    between would have the position of something that it can't see yet.
+    between would have the position of something that it can't see yet. On PostgreSQL it is a part
+    of a transaction on the database that keeps it, and can't be lost in between.
     ``key``: for a group that keeps, a name for what is said, such as ``"order-5"``; it is then said
     only once, however often it is tried.
 
@@ -59,17 +60,17 @@ def broadcast(
             "`await self.broadcast(...)`."
         )
     publication = Publication.of(group, data, key=key)
-    if on_commit is None:
-        is_kept = publication.keep is not None
-        on_commit = is_kept and (using is not None or _is_in_transaction(DEFAULT_DB_ALIAS))
+    if on_commit is None and publication.keep is not None:
+        is_meant = using is not None or _is_in_transaction(DEFAULT_DB_ALIAS)
+        on_commit = is_meant and not _is_part_of(publication, using or DEFAULT_DB_ALIAS)
+    elif not on_commit and using is not None:
+        raise TypeError(f"broadcast() has using={quote(using)} without on_commit=True. Write both.")
     if on_commit:
         _warn_of_another_transaction(group, using or DEFAULT_DB_ALIAS)
         transaction.on_commit(partial(publish_after_commit, publication), using)
-    elif using is not None:
-        raise TypeError(f"broadcast() has using={quote(using)} without on_commit=True. Write both.")
     else:
         if settings.DEBUG:
-            _warn_of_transaction(group)
+            _warn_of_transaction(publication)
         _publish(publication)
 
 
@@ -97,6 +98,13 @@ def _is_in_transaction(alias: str) -> bool:
     return any(connection.alias == alias and connection.in_atomic_block for connection in opened)
 
 
+def _is_part_of(publication: Publication, alias: str) -> bool:
+    """Whether it would be kept as a part of this thread's transaction on a database."""
+    if publication.keep is None:
+        return False
+    return keeping(sync_backend()).is_part_of_transaction(alias)
+
+
 def _warn_of_another_transaction(group: str, using: str) -> None:
     """Say so if this thread is in a transaction, but not in the one that was meant."""
     aliases = [c.alias for c in connections.all(initialized_only=True) if c.in_atomic_block]
@@ -113,19 +121,20 @@ def _warn_of_another_transaction(group: str, using: str) -> None:
         )
 
 
-def _warn_of_transaction(group: str) -> None:
+def _warn_of_transaction(publication: Publication) -> None:
     """Say so, to those who develop, if what is told may be rolled back."""
     for connection in connections.all(initialized_only=True):
         blocks: list[Any] = connection.atomic_blocks
         # A test's own transaction is never committed.
-        if not all(block._from_testcase for block in blocks):  # noqa: SLF001  # as Django asks
+        is_real = not all(block._from_testcase for block in blocks)  # noqa: SLF001  # as Django asks
+        if is_real and not _is_part_of(publication, connection.alias):
             log(
                 logger,
                 logging.WARNING,
                 "A broadcast to %r in a transaction on %r goes out before the commit: members look "
                 "for what is not there yet, and a rollback does not take it back. Write "
                 "broadcast(..., on_commit=True).",
-                group,
+                publication.group,
                 connection.alias,
             )
 

@@ -59,6 +59,14 @@ class KeepingBackend(Backend):
 
     _resumed: Resumed | None = None
 
+    def keeping_problems(self) -> Sequence[str]:
+        """
+        Return what is missing for groups to keep, and what to do, for ``manage.py check``.
+
+        Override it where an engine has to be prepared for it.
+        """
+        return ()
+
     def on_resumed(self, resumed: Resumed) -> None:
         """
         Call this, from now on, whenever groups that were subscribed before are subscribed anew.
@@ -89,6 +97,15 @@ class KeepingBackend(Backend):
 
         ``None`` where the position is known only later, at the commit of a transaction.
         """
+
+    def is_part_of_transaction(self, using: str) -> bool:
+        """
+        Return whether ``append_sync()`` in this thread is now a part of the open transaction on a
+        database alias: said if that is committed, and never if it is rolled back.
+
+        Override it where it can be; by default it never is. May raise as ``append_sync()`` does.
+        """
+        return False
 
     @abstractmethod
     async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept]:

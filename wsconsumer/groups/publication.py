@@ -18,6 +18,7 @@ from .listeners import notify
 from .names import check_group
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from .base import Backend
@@ -84,7 +85,18 @@ def keeping(backend: Backend) -> KeepingBackend:
     """Return the backend, if it can keep; else raise ``ImproperlyConfigured``."""
     if isinstance(backend, KeepingBackend):
         return backend
-    raise ImproperlyConfigured(
-        f"A group is declared with keep=, and {type(backend).__qualname__} can't keep. Leave keep "
-        "out, or name another BACKEND in WSCONSUMER['GROUPS']."
+    raise ImproperlyConfigured(f"A group is declared with keep=. {_can_not_keep(backend)}")
+
+
+def keeping_problems(backend: Backend) -> Sequence[str]:
+    """Return what prevents a backend from keeping, for ``manage.py check``."""
+    if isinstance(backend, KeepingBackend):
+        return backend.keeping_problems()
+    return (_can_not_keep(backend),)
+
+
+def _can_not_keep(backend: Backend) -> str:
+    return (
+        f"The backend of groups, {type(backend).__qualname__}, can't keep. Leave keep= out, or "
+        "name another BACKEND in WSCONSUMER['GROUPS']."
     )

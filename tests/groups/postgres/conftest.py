@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import call_command
+from django.db import connections
 
 from tests.groups.postgres.harness import Log, alias_of
 from tests.groups.postgres.pgbouncer import PgBouncer
@@ -18,6 +20,8 @@ from wsconsumer.groups.postgres import publisher as postgres_publisher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_django import Settings
+
     from tests.engines import Postgres
 
 
@@ -26,6 +30,15 @@ def database(postgres: Postgres, django_db_blocker: Any) -> Iterator[dict[str, A
     """Let the alias "pg" be our PostgreSQL; return its settings."""
     with django_db_blocker.unblock(), alias_of("pg", postgres.settings) as settings:
         yield settings
+
+
+@pytest.fixture
+def tables(database: dict[str, Any], postgres: Postgres, settings: Settings) -> None:
+    """Let there be the tables of groups that keep, and nothing in them."""
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "wsconsumer.groups.postgres"]
+    call_command("migrate", "wsconsumer_postgres", database="pg", verbosity=0)
+    connections["pg"].close()
+    postgres.query("TRUNCATE wsconsumer_history, wsconsumer_outbox CASCADE")
 
 
 @pytest.fixture
@@ -43,6 +56,13 @@ def pgbouncer(postgres: Postgres) -> Iterator[Callable[[str], PgBouncer]]:
         yield start
         for one in started:
             one.stop()
+
+
+@pytest.fixture
+def default(pgbouncer: Callable[[str], PgBouncer]) -> Iterator[dict[str, Any]]:
+    """Let the default alias lead through a pool of transactions to the same database."""
+    with alias_of("default", pgbouncer("transaction").settings) as settings:
+        yield settings
 
 
 @pytest.fixture

@@ -12,11 +12,15 @@ from django.db import connections
 
 from tests.engines import Postgres
 from wsconsumer.groups.postgres.backend import PostgresBackend
+from wsconsumer.test.keeping import Keeper
 from wsconsumer.test.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from wsconsumer.groups.base import Position
+    from wsconsumer.groups.keeping import Keep
 
 
 SHORT = {"TIMEOUT": 1.0}
@@ -30,6 +34,18 @@ class TidyBackend(PostgresBackend):
     def publish_sync(self, group: str, body: bytes) -> None:
         try:
             super().publish_sync(group, body)
+        finally:
+            connections["pg"].close()
+
+    def append_sync(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position | None:
+        try:
+            return super().append_sync(group, body, keep, key)
+        finally:
+            connections["pg"].close()
+
+    def read_sync(self, groups: Sequence[str]) -> Mapping[str, Position]:
+        try:
+            return super().read_sync(groups)
         finally:
             connections["pg"].close()
 
@@ -149,6 +165,19 @@ async def listening(*groups: str, **options: Any) -> AsyncIterator[Listener]:
         yield listener
     finally:
         await listener.backend.aclose()
+
+
+@asynccontextmanager
+async def keeping(*groups: str, **options: Any) -> AsyncIterator[Keeper]:
+    """Do the same for one that keeps."""
+    keeper = Keeper(make_backend(**options))
+    keeper.keeping.on_resumed(keeper.resumed.extend)
+    await keeper.backend.start(keeper.deliver)
+    try:
+        await keeper.backend.subscribe(groups)
+        yield keeper
+    finally:
+        await keeper.backend.aclose()
 
 
 async def in_thread(work: Callable[[], Any]) -> Any:

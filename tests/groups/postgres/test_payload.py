@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from wsconsumer.groups.base import Position
 from wsconsumer.groups.postgres import payload as postgres_payload
 from wsconsumer.groups.postgres.payload import (
     MAX_BODY,
     MAX_PAYLOAD,
     Decoder,
     channel,
+    decode_kept,
     encode,
+    encode_kept,
     token,
 )
 
@@ -27,17 +30,25 @@ BODIES = [
 ]
 
 
+def short(body: object) -> str:
+    """Return what names a body."""
+    assert isinstance(body, bytes)
+    return f"{body[:8]!r}-{len(body)}"
+
+
 def decoder(*groups: str) -> Decoder:
     """Return one that is asked for these groups."""
     return Decoder({token(group).encode(): group for group in groups})
 
 
 def feed(decoder: Decoder, payloads: list[str]) -> list[tuple[str, bytes]]:
-    """Return what comes out."""
-    return [found for text in payloads if (found := decoder.feed(text.encode())) is not None]
+    """Return what comes out, which is not kept."""
+    came = [found for text in payloads if (found := decoder.feed(text.encode())) is not None]
+    assert all(position is None for _, _, position in came)
+    return [(group, body) for group, body, _ in came]
 
 
-@pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[:8]!r}-{len(body)}")
+@pytest.mark.parametrize("body", BODIES, ids=short)
 def test_what_goes_in_comes_out(body: bytes) -> None:
     """Any body is ASCII without NUL on the way, within the limit, and whole at the end."""
     payloads = encode("g", body)
@@ -102,6 +113,10 @@ def test_names_of_groups() -> None:
         (b"1 0/1 g a", "no part"),
         (b"1 1/-1 g a", "no part"),
         (b"1 1/999999999 g a", "no part"),
+        (b"5fe2a0b1:0 1/1 g a", "no position"),
+        (b"5fe2a0b1:12345678901234567890 1/1 g a", "no position"),
+        (b"x:1 1/1 g a", "no position"),
+        (b"\xff:1 1/1 g a", "ascii"),
     ],
 )
 def test_what_is_no_payload(payload: bytes, error: str) -> None:
@@ -109,7 +124,27 @@ def test_what_is_no_payload(payload: bytes, error: str) -> None:
     reader = decoder("g")
     with pytest.raises(ValueError, match=f"(?i){error}"):
         reader.feed(payload)
-    assert reader.feed(b"1 1/1 g ab") == ("g", b"b")
+    assert reader.feed(b"1 1/1 g ab") == ("g", b"b", None)
+
+
+# What is kept
+
+
+@pytest.mark.parametrize("group", ["g", "x" * 200], ids=["short", "long"])
+@pytest.mark.parametrize("body", [*BODIES, b"\x7f," * 20_000, b"\0" * 20_000], ids=short)
+def test_what_is_kept_comes_out(group: str, body: bytes) -> None:
+    """PostgreSQL cuts it where it is marked, and each part is within the limit, at any position."""
+    text = encode_kept(group, body)
+    parts = text.split("\x7f,")
+    payloads = [
+        f"5fe2a0b1:{2**63 - 1} {index}/{len(parts)} {token(group)} {part}"
+        for index, part in enumerate(parts, 1)
+    ]
+    assert all(len(payload) <= MAX_PAYLOAD for payload in payloads)
+    reader = decoder(group)
+    came = [found for payload in payloads if (found := reader.feed(payload.encode()))]
+    assert came == [(group, body, Position("5fe2a0b1", 2**63 - 1))]
+    assert decode_kept(text.encode()) == body
 
 
 # Parts
@@ -140,7 +175,7 @@ def test_parts_of_two_groups_are_not_mixed() -> None:
     assert reader.feed(b"7 1/2 g ax") is None
     assert reader.feed(b"7 2/2 h y") is None
     assert reader.feed(b"7 1/2 h ax") is None
-    assert reader.feed(b"7 2/2 h y") == ("h", b"xy")
+    assert reader.feed(b"7 2/2 h y") == ("h", b"xy", None)
 
 
 def test_parts_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from wsconsumer.groups.postgres.link import Link
 from wsconsumer.groups.postgres.pooler import PROBE, check_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.engines import Postgres
     from tests.groups.postgres.pgbouncer import PgBouncer
@@ -90,13 +90,6 @@ async def test_a_pool_that_is_made_one_of_sessions(
 
 
 # Publishing past the alias that listens
-
-
-@pytest.fixture
-def default(pgbouncer: Callable[[str], PgBouncer]) -> Iterator[dict[str, Any]]:
-    """Let the default alias lead through a pool of transactions to the same database."""
-    with alias_of("default", pgbouncer("transaction").settings) as settings:
-        yield settings
 
 
 @pytest.mark.parametrize("options", [{}, {"PUBLISH_USING": "default"}], ids=["found", "named"])
@@ -257,6 +250,8 @@ async def test_a_database_that_can_t_be_asked(
             for _ in range(2):
                 with pytest.raises(BackendError, match=r"Name the alias for .*'PUBLISH_USING'"):
                     backend.publish_sync("g", b"body")
+            with pytest.raises(BackendError, match=r"Name the alias for .*'PUBLISH_USING'"):
+                backend.is_part_of_transaction("default")
             cursor.execute("SELECT 1")
 
     await in_thread(work)

@@ -16,7 +16,7 @@ from wsconsumer.groups.batching import Waiting
 from wsconsumer.groups.postgres.connecting import Way, attempts, connect
 from wsconsumer.groups.postgres.link import array
 from wsconsumer.groups.postgres.publisher import PUBLISH, Publisher
-from wsconsumer.groups.postgres.wire import Wire
+from wsconsumer.groups.postgres.wire import Statement, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -76,7 +76,7 @@ async def open_wire(seconds: float = 60) -> Wire:
 
 
 async def send(
-    wire: Wire, payload: str, seconds: float = 60, sql: str = PUBLISH
+    wire: Wire, payload: str, seconds: float = 60, sql: Statement = PUBLISH
 ) -> asyncio.Future[None]:
     """Send a batch of one payload; return a future for its answer."""
     loop = asyncio.get_running_loop()
@@ -143,7 +143,7 @@ async def test_the_connection_is_lost(database: dict[str, Any], postgres: Postgr
 async def test_the_server_ends_it(direct: psycopg.Connection) -> None:
     """Whoever waits is told the reason that the server gave, and so is what comes behind."""
     wire = await open_wire()
-    sql = "SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(60), $1, $2::text[]"
+    sql = Statement("SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(60), $1, $2::text[]")
     lost = [await send(wire, "lost", sql=sql), await send(wire, "behind")]
     for one in lost:
         with pytest.raises(psycopg.OperationalError, match="terminating connection due to"):

@@ -107,11 +107,16 @@ class Aliases:
         return is_standby, identity == ours
 
     def _identity(self, alias: str) -> tuple[Any, ...]:
-        told = connections.create_connection(alias).get_connection_params()
-        told |= {"connect_timeout": math.ceil(self._timeout), "autocommit": True}
-        with psycopg.connect(**told) as connection:
+        with connect(alias, self._timeout) as connection:
             row = connection.execute(_IDENTITY).fetchone()
         return tuple(row or ())
+
+
+def connect(alias: str, timeout: float) -> psycopg.Connection:
+    """Return a connection of our own, in autocommit mode."""
+    told = connections.create_connection(alias).get_connection_params()
+    told |= {"connect_timeout": math.ceil(timeout), "autocommit": True}
+    return psycopg.connect(**told)
 
 
 def _place(alias: str) -> tuple[Any, ...]:

@@ -4,38 +4,45 @@ The backend for projects that have PostgreSQL and want nothing else: LISTEN and 
 Each process that serves websockets listens on one channel, through a connection of its own that is
 none of Django's; notifications for other groups are ignored. ``publish()``
 has a second connection; ``publish_sync()`` uses Django's, so it is part of the caller's
-transaction. Read ``payload.py`` for what travels, ``connecting.py`` for how connections are made.
+transaction. Read ``payload.py`` for what travels, ``connecting.py`` for how connections are made,
+``kept.py`` for what groups keep.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from ...counters import counters
 from ...escaping import escape
+from ...exceptions import BackendError
 from ...log_thread import log
 from ...masking import mask
-from ..base import Backend
 from ..batching import not_accepted
+from ..keeping import KeepingBackend
 from ..options import SECONDS, TIMEOUT, check_options
 from ..reconnecting import Outage
-from .aliases import Aliases, is_in_transaction
 from .connecting import Way, check_alias, check_libpq
+from .kept import NOTHING, explain, histories, not_read, problem_of_app
 from .link import Link, settings
-from .payload import Decoder, channel, encode, token
+from .payload import Decoder, channel, decode_position, encode, encode_kept, token
 from .pooler import check_session
+from .publisher import Kept as KeptBody
 from .publisher import Publisher
+from .threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from ..base import Deliver
+    from ..base import Deliver, Position
+    from ..keeping import Keep, Kept
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -48,15 +55,17 @@ CHECK_EVERY: Final = 15.0
 STUCK_AFTER: Final = 30.0
 """Seconds after which PostgreSQL cuts off a process that does not read what it listens to."""
 
-PUBLISH: Final = "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload"
+CLEAN_EVERY: Final = 60.0
+"""Seconds after which what nobody will read any more is removed, at most."""
 
 
-class PostgresBackend(Backend):
+class PostgresBackend(KeepingBackend):
     """
-    Carries bodies through PostgreSQL. ``LOCATION`` is a database alias, "default" if empty.
+    Carries and keeps bodies in PostgreSQL. ``LOCATION`` is a database alias, "default" if empty.
 
     It must lead to PostgreSQL itself, or to a pool of sessions: through a pooler such as PgBouncer
-    in transaction mode nothing comes in.
+    in transaction mode nothing comes in. To keep, it needs the tables of the app
+    ``wsconsumer.groups.postgres``.
 
     ``OPTIONS``:
 
@@ -75,11 +84,12 @@ class PostgresBackend(Backend):
         using = options.get("PUBLISH_USING", "")
         if using:
             check_alias(using, "OPTIONS['PUBLISH_USING']")
-        self._aliases = Aliases(self._alias, using, self._timeout)
         self._channel = channel(prefix)
+        self._threads = Threads(self._alias, using, self._channel, self._timeout)
         self._engine = f"PostgreSQL (DATABASES[{self._alias!r}])"
         self._outage = Outage(self._engine)
         self._groups: dict[bytes, str] = {}
+        self._cleaning: asyncio.Task[None] | None = None
 
     def describe(self) -> str:
         """Call it what the log calls it, and name the database."""
@@ -115,13 +125,31 @@ class PostgresBackend(Backend):
         try:
             await self._publisher.publish(payloads)
         except Exception as error:
-            raise not_accepted(self._engine, group, error) from error
+            raise self._not_accepted(group, error) from error
 
-    def _refuse_if_away(self, group: str) -> None:
-        """While it is known to be away nobody waits; the supervisor finds out when it is back."""
-        error = self._outage.error
-        if error is not None:
-            raise not_accepted(self._engine, group, error) from error
+    def keeping_problems(self) -> Sequence[str]:
+        problem = problem_of_app()
+        return () if problem is None else (problem,)
+
+    async def append(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
+        kept = self._encode_kept(group, body, keep, key)
+        self._refuse_if_away(group)
+        self._clean_now_and_then()
+        try:
+            position = await self._publisher.append(kept)
+        except Exception as error:
+            raise self._not_accepted(group, error) from error
+        return decode_position(position.decode())
+
+    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept]:
+        self._clean_now_and_then()
+        names = {token(group): group for group in after}
+        offsets = [NOTHING if offset is None else offset for offset in after.values()]
+        try:
+            rows = await self._publisher.read(dict(zip(names, offsets, strict=True)))
+        except Exception as error:
+            raise self._not_read(after, error) from error
+        return histories(rows, names)
 
     def publish_sync(self, group: str, body: bytes) -> None:
         """
@@ -132,28 +160,46 @@ class PostgresBackend(Backend):
         ``TIMEOUT`` is not for this: it waits for PostgreSQL as Django's connection does.
         """
         payloads = self._encode(group, body)
-        connection = connections[self._choose_alias(group)]
-        if not is_in_transaction(connection):
-            self._refuse_if_away(group)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(PUBLISH, [self._channel, payloads])
-        except Error as error:
-            if is_in_transaction(connection):
-                raise
-            # Nobody else may do so in a thread that serves no requests.
-            connection.close_if_unusable_or_obsolete()
-            raise not_accepted(self._engine, group, error) from error
+        self._threads.publish(payloads, partial(self._not_accepted, group), self._outage.error)
 
-    def _choose_alias(self, group: str) -> str:
+    def append_sync(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position | None:
+        """
+        Append through Django's connection, as ``publish_sync()`` publishes.
+
+        In a transaction it is numbered, kept and sent at commit, and not at all if that is rolled
+        back.
+        """
+        kept = self._encode_kept(group, body, keep, key)
+        return self._threads.append(kept, partial(self._not_accepted, group), self._outage.error)
+
+    def read_sync(self, groups: Sequence[str]) -> Mapping[str, Position]:
+        return self._threads.read(groups, partial(self._not_read, groups), self._outage.error)
+
+    def is_part_of_transaction(self, using: str) -> bool:
         try:
-            return self._aliases.choose()
+            return self._threads.is_part_of(using)
         except ConnectionError as error:
-            raise not_accepted(self._engine, group, error) from error
+            raise BackendError(
+                f"{self._engine} keeps nothing that is said here: {error}."
+            ) from error
+
+    def _refuse_if_away(self, group: str) -> None:
+        """While it is known to be away nobody waits; the supervisor finds out when it is back."""
+        error = self._outage.error
+        if error is not None:
+            raise self._not_accepted(group, error) from error
+
+    def _not_accepted(self, group: str, error: BaseException) -> BackendError:
+        return not_accepted(self._engine, group, explain(error, self._alias))
+
+    def _not_read(self, groups: Iterable[str], error: BaseException) -> BackendError:
+        return not_read(self._engine, groups, explain(error, self._alias))
 
     async def aclose(self) -> None:
-        self._listening.cancel()
-        await asyncio.wait([self._listening])
+        tasks = [self._listening] if self._cleaning is None else [self._listening, self._cleaning]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         await self._publisher.aclose()
         self._groups.clear()
 
@@ -161,7 +207,30 @@ class PostgresBackend(Backend):
         try:
             return encode(group, body)
         except ValueError as error:
-            raise not_accepted(self._engine, group, error) from error
+            raise self._not_accepted(group, error) from error
+
+    def _encode_kept(self, group: str, body: bytes, keep: Keep, key: str | None) -> KeptBody:
+        try:
+            text = encode_kept(group, body)
+        except ValueError as error:
+            raise self._not_accepted(group, error) from error
+        return KeptBody(token(group), text, keep.size, keep.seconds, token(key or ""))
+
+    def _clean_now_and_then(self) -> None:
+        """From the first use of a history on, remove what nobody will read."""
+        if self._cleaning is None:
+            self._cleaning = asyncio.create_task(self._clean(), context=Context())
+
+    async def _clean(self) -> None:
+        while True:
+            # Not all processes at once: only one of them will do it.
+            await asyncio.sleep(CLEAN_EVERY * random.uniform(0.5, 1))  # noqa: S311  # no secret
+            if not self._outage.is_on:
+                try:
+                    await self._publisher.clean()
+                except Exception as error:  # noqa: BLE001  # it is logged, and tried again
+                    text = "What groups have kept long enough could not be removed."
+                    log(logger, logging.WARNING, text, error=explain(error, self._alias))
 
     async def _listen(self) -> None:
         """Supervise the listening connection: open it, and open it again when it is lost."""
@@ -183,6 +252,7 @@ class PostgresBackend(Backend):
         try:
             self._outage.over()
             self._attempted.set()
+            self.resumed(tuple(self._groups.values()))
             await self._receive(link)
         finally:
             link.close()

@@ -18,6 +18,8 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from ..base import Position
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,6 +32,11 @@ MAX_BODY: Final = 64 * 1024 * 1024
 MAX_TOKEN: Final = 200
 """Characters up to which the token of a group is its name."""
 
+MAX_POSITION: Final = 8 + 1 + 19
+"""Characters of a position as the number of a payload, at most."""
+
+_POSITION: Final = re.compile(r"([0-9a-f]{8}):([1-9][0-9]{0,18})")
+_CUT: Final = "\x7f,"
 _MAX_TEXT: Final = 2 * MAX_BODY + 1
 _PART: Final = re.compile(rb"[1-9][0-9]{0,7}/[1-9][0-9]{0,7}")
 _WHOLE: Final = b"1/1"
@@ -60,8 +67,6 @@ def encode(group: str, body: bytes) -> list[str]:
 
     Raises ``ValueError`` for a body that is too large.
     """
-    if len(body) > MAX_BODY:
-        raise ValueError(f"a body has at most {MAX_BODY} bytes, got {len(body)}")
     text = _to_text(body)
     number = next(_numbers)
     name = token(group)
@@ -76,7 +81,35 @@ def encode(group: str, body: bytes) -> list[str]:
     ]
 
 
+def encode_kept(group: str, body: bytes) -> str:
+    """
+    Return the text of a body that is kept, marked where it is cut into parts.
+
+    Raises ``ValueError`` for a body that is too large.
+    """
+    text = _to_text(body)
+    size = MAX_PAYLOAD - MAX_POSITION - 2 * len(str(MAX_BODY)) - len(f" / {token(group)} ")
+    if len(text) <= size:
+        return text
+    return _CUT.join(text[start : start + size] for start in range(0, len(text), size))
+
+
+def decode_kept(text: bytes) -> bytes:
+    """Return the body of a text that was kept."""
+    return _from_text(text.replace(_CUT.encode(), b""))
+
+
+def decode_position(text: str) -> Position:
+    """Return the position that PostgreSQL has made a text of; raise ``ValueError`` for others."""
+    found = _POSITION.fullmatch(text)
+    if found is None:
+        raise ValueError("its number is no position")
+    return Position(found[1], int(found[2]))
+
+
 def _to_text(body: bytes) -> str:
+    if len(body) > MAX_BODY:
+        raise ValueError(f"a body has at most {MAX_BODY} bytes, got {len(body)}")
     if body.isascii():
         escaped = body.replace(_ESCAPE, _ESCAPE + b"1").replace(b"\0", _ESCAPE + b"0")
         return "a" + escaped.decode("ascii")
@@ -107,9 +140,10 @@ class Decoder:
         self._parts: list[bytes] = []
         self._size = 0
 
-    def feed(self, payload: bytes) -> tuple[str, bytes] | None:
+    def feed(self, payload: bytes) -> tuple[str, bytes, Position | None] | None:
         """
-        Return a group and a body, or nothing if there is none yet or it is not asked for.
+        Return a group, a body and its position if it is kept, or nothing if there is no body yet or
+        it is not asked for.
 
         Raises ``ValueError`` for a payload that is none of ours.
         """
@@ -121,7 +155,10 @@ class Decoder:
         if group is None:
             return None
         whole = text if part == _WHOLE else self._collect((number, name), part, text)
-        return None if whole is None else (group, _from_text(whole))
+        if whole is None:
+            return None
+        position = decode_position(number.decode("ascii")) if b":" in number else None
+        return group, _from_text(whole), position
 
     def _collect(self, message: tuple[bytes, bytes], part: bytes, text: bytes) -> bytes | None:
         if not _PART.fullmatch(part):

@@ -1,22 +1,23 @@
 """
 Publishing from the event loop, on a connection of its own that is opened at the first publish.
 
-A batch is one statement: a transaction. It does not wait for the answer to the one before.
+A batch is one statement: a transaction. It does not wait for the answer to the one before. What is
+kept goes the same way, and histories are read on it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextvars import Context
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ...loops import start_task
 from ..batching import Pipeline
 from .link import Link, array, settings
-from .wire import Wire
+from .wire import Statement, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..batching import Waiting
     from .connecting import Way
@@ -27,17 +28,59 @@ BATCH: Final = 512 * 1024
 PAUSE: Final = 0.5
 """Seconds after a failed attempt to connect in which there is no other."""
 
-PUBLISH: Final = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload"
+ISOLATION: Final = {"default_transaction_isolation": "read committed"}
+"""Whoever has waited for others to append has to see what they did."""
+
+PUBLISH: Final = Statement("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
+
+APPEND: Final = Statement(
+    "SELECT unnest(wsconsumer_append("
+    "$1, $2::text[], $3::text[], $4::int[], $5::int[], $6::text[]))",
+    lambda result, index: result.get_value(index, 0),
+)
+
+READ: Final = Statement(
+    "SELECT * FROM wsconsumer_read($1, $2::text[], $3::bigint[])",
+    lambda result, _: [
+        tuple(result.get_value(row, column) for column in range(result.nfields))
+        for row in range(result.ntuples)
+    ],
+)
+
+CLEAN: Final = Statement(
+    "SELECT CASE WHEN pg_try_advisory_lock(2004050799, 2) THEN wsconsumer_clean($1::int) END",
+    lambda result, _: result.get_value(0, 0) == b"t",
+)
+"""Only one session cleans, until it ends."""
+
+CLEAN_AT_ONCE: Final = 100
+"""Histories that are cleaned in one transaction: whoever commits a broadcast waits for it."""
+
+
+class Kept(NamedTuple):
+    """A body that is kept: the token of its group, its text, and for how long; a key, or none."""
+
+    token: str
+    text: str
+    size: int
+    seconds: int
+    key: str
 
 
 class Publisher:
-    """Sends the payloads of bodies, in order."""
+    """Sends the payloads of bodies, in order, and asks for what is kept."""
 
     def __init__(self, way: Way, channel: str, timeout: float) -> None:
         self._way = way
         self._channel = channel
         self._timeout = timeout
-        self._pipeline: Pipeline[list[str]] = Pipeline(self._send, max_bytes=BATCH, timeout=timeout)
+        self._publishing: Pipeline[list[str]] = Pipeline(
+            self._publish, max_bytes=BATCH, timeout=timeout
+        )
+        self._appending: Pipeline[Kept] = Pipeline(self._append, max_bytes=BATCH, timeout=timeout)
+        self._asking: Pipeline[tuple[Statement, tuple[str, ...]]] = Pipeline(
+            self._ask, max_bytes=1, timeout=timeout
+        )
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire | Exception] | None = None
         self._refusal: Exception | None = None
@@ -45,19 +88,53 @@ class Publisher:
 
     async def publish(self, payloads: list[str]) -> None:
         """Send one body; return when PostgreSQL has taken it, raise what prevented it."""
-        await self._pipeline.publish(payloads, sum(map(len, payloads)))
+        await self._publishing.publish(payloads, sum(map(len, payloads)))
+
+    async def append(self, kept: Kept) -> bytes:
+        """Have one body kept and sent; return its position, or raise what prevented it."""
+        answer: bytes = await self._appending.publish(kept, len(kept.text))
+        return answer
+
+    async def read(self, after: Mapping[str, int]) -> list[tuple[bytes | None, ...]]:
+        """Return what is kept of groups, by their tokens, after an offset of each."""
+        offsets = array(map(str, after.values()))
+        rows: list[Any] = await self._asking.publish(
+            (READ, (self._channel, array(after), offsets)), 1
+        )
+        return rows
+
+    async def clean(self) -> None:
+        """Remove what nobody will read, unless another process does that."""
+        while await self._asking.publish((CLEAN, (str(CLEAN_AT_ONCE),)), 1):
+            pass
 
     async def aclose(self) -> None:
         """Fail what waits, and close the connection."""
-        await self._pipeline.aclose()
+        for pipeline in (self._publishing, self._appending, self._asking):
+            await pipeline.aclose()
         self.release()
 
-    async def _send(self, batch: Sequence[Waiting[list[str]]]) -> None:
+    async def _publish(self, batch: Sequence[Waiting[list[str]]]) -> None:
         payloads = array(text for waiting in batch for text in waiting.item)
+        await self._send(batch, PUBLISH, self._channel, payloads)
+
+    async def _append(self, batch: Sequence[Waiting[Kept]]) -> None:
+        columns = zip(*(waiting.item for waiting in batch), strict=True)
+        arrays = (array(map(str, column)) for column in columns)
+        await self._send(batch, APPEND, self._channel, *arrays)
+
+    async def _ask(self, batch: Sequence[Waiting[tuple[Statement, tuple[str, ...]]]]) -> None:
+        (waiting,) = batch  # one fills a batch
+        statement, arguments = waiting.item
+        await self._send(batch, statement, *arguments)
+
+    async def _send(
+        self, batch: Sequence[Waiting[Any]], statement: Statement, *arguments: str
+    ) -> None:
         wire = self._wire
         if wire is None or not wire.look():
             wire = await self._open()
-        await wire.send(batch, PUBLISH, self._channel, payloads)
+        await wire.send(batch, statement, *arguments)
 
     async def _open(self) -> Wire:
         """Open a connection. If a batch has no time left to wait for it, the next one finds it."""
@@ -83,7 +160,7 @@ class Publisher:
         return self._wire
 
     async def _prepare(self, link: Link, _: dict[str, str]) -> None:
-        await link.configure(settings(self._timeout))
+        await link.configure(settings(self._timeout) | ISOLATION)
 
     def release(self) -> None:
         """Let go of the connection for good, also of one that is being opened."""

@@ -9,17 +9,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from psycopg import pq
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from psycopg.pq.abc import PGconn, PGresult
 
     from ..batching import Waiting
+
+
+class Statement(NamedTuple):
+    """
+    What is sent for a batch.
+
+    ``answer`` returns what is told to the one who waits for the item with this index.
+    """
+
+    sql: str
+    answer: Callable[[Any, int], Any] = lambda _result, _index: None
+
+
+class _Sent(NamedTuple):
+    batch: Sequence[Waiting[Any]]
+    answer: Callable[[Any, int], Any]
 
 
 class Wire:
@@ -33,22 +49,25 @@ class Wire:
         self._socket = pgconn.socket
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._sent: deque[Sequence[Waiting[Any]]] = deque()
+        self._sent: deque[_Sent] = deque()
+        self._result: PGresult | None = None
         self._refusal: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._written = asyncio.Event()
         self._loop.add_reader(self._socket, self._read)
 
-    async def send(self, batch: Sequence[Waiting[Any]], sql: str, *arguments: str) -> None:
+    async def send(
+        self, batch: Sequence[Waiting[Any]], statement: Statement, *arguments: str
+    ) -> None:
         """Send the statement for a batch; return when the network has taken it."""
         if not self.is_open:
             raise ConnectionError("the connection was lost")
-        self._sent.append(batch)
+        self._sent.append(_Sent(batch, statement.answer))
         if self._timer is None:
             self._timer = self._loop.call_at(batch[0].deadline, self._expire)
         try:
             encoded = [argument.encode() for argument in arguments]
-            self._pgconn.send_query_params(sql.encode(), encoded)
+            self._pgconn.send_query_params(statement.sql.encode(), encoded)
             self._pgconn.pipeline_sync()
             self._write()
         except psycopg.Error as error:
@@ -102,16 +121,19 @@ class Wire:
         if result is not None and result.status == pq.ExecStatus.PIPELINE_SYNC:
             refusal, self._refusal = self._refusal, None
             self._settle(refusal)
+            self._result = None
         elif result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
-            text = result.error_message.decode(errors="replace")
-            self._refusal = psycopg.OperationalError(text)
+            self._refusal = _error(result)
+        elif result is not None:
+            self._result = result
         if self._pgconn.status == pq.ConnStatus.BAD:
             raise psycopg.OperationalError("the connection is lost")
 
     def _settle(self, error: Exception | None) -> None:
-        for waiting in self._sent.popleft():
+        batch, answer = self._sent.popleft()
+        for index, waiting in enumerate(batch):
             if error is None:
-                waiting.succeed()
+                waiting.succeed(answer(self._result, index))
             else:
                 waiting.fail(error)
 
@@ -120,8 +142,15 @@ class Wire:
         self._timer = None
         self._read()  # it may be there already, and only our own event loop be late
         if self._sent:
-            deadline = self._sent[0][0].deadline
+            deadline = self._sent[0].batch[0].deadline
             if deadline <= self._loop.time():
                 self.close(TimeoutError(f"no answer within {self._timeout:.1f} seconds"))
             else:
                 self._timer = self._loop.call_at(deadline, self._expire)
+
+
+def _error(result: PGresult) -> psycopg.Error:
+    """Return what the server said, with its code."""
+    error = psycopg.OperationalError(result.error_message.decode(errors="replace"))
+    error.sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    return error
