@@ -15,8 +15,8 @@ from django.db import connections
 from . import conf
 from .groups.declared import declared_groups, overlaps
 from .groups.loading import MEMORY, make_backend
-from .handshake.routes import read_routes
 from .groups.publication import keeping_problems
+from .handshake.routes import read_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
