@@ -7,9 +7,8 @@ is the application's. ``docs/protocol.md`` is the specification.
 
 from __future__ import annotations
 
-import binascii
 from base64 import urlsafe_b64decode
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .protocol import Event
+
+T = TypeVar("T")
 
 MARK: Final = "\x1e"
 """Record separator, as in RFC 7464: no application's JSON begins with it."""
@@ -34,6 +35,8 @@ MAX_ID: Final = 64
 """Characters of the name that a page gives itself."""
 
 _dump: Final = msgspec.json.Encoder().encode
+
+_Header: TypeAlias = dict[str, Any]
 
 
 def framed_event(event: Mapping[str, Any], header: Mapping[str, Any]) -> Event:
@@ -69,16 +72,20 @@ def split_event(event: Event) -> tuple[Mapping[str, Any] | None, Event]:
         if text[:1] != MARK:
             return None, event
         header, _, rest = text[1:].partition("\n")
-        return _load(header.encode()), {"type": "websocket.receive", "text": rest}
+        return _load(header.encode(), _Header), {"type": "websocket.receive", "text": rest}
     payload = event.get("bytes") or b""
     if payload[:1] != MARK_BYTE:
         return None, event
     head, _, payload = payload[1:].partition(b"\n")
-    return _load(head), {"type": "websocket.receive", "bytes": payload}
+    return _load(head, _Header), {"type": "websocket.receive", "bytes": payload}
 
 
-def _load(header: bytes) -> Mapping[str, Any]:
-    return msgspec.json.decode(header, type=dict[str, Any])
+def _load(text: bytes, kind: type[T]) -> T:
+    """Read JSON that a client sent; raise ``ValueError`` for whatever can't be read."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 class Place(NamedTuple):
@@ -112,8 +119,8 @@ def read_page(query_string: bytes) -> Page:
     if len(text) > MAX_PARAMETER:
         raise ValueError(f"it has {len(text)} characters, more than {MAX_PARAMETER}")
     try:
-        page = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Page)
-    except (binascii.Error, UnicodeError, msgspec.MsgspecError) as error:
+        page = _load(urlsafe_b64decode(text + "=" * (-len(text) % 4)), Page)
+    except ValueError as error:
         raise ValueError(f"it is not base64url of JSON: {error}") from error
     if len(page.id) > MAX_ID:
         raise ValueError(f"its id has {len(page.id)} characters, more than {MAX_ID}")

@@ -292,6 +292,42 @@ async def test_what_a_client_is_not_told(
     assert counters["hook_failed"] == 1
 
 
+FAULTY: dict[str, tuple[Callable[[], Exception], str]] = {
+    "half a surrogate pair": (lambda: MessageError("full", "\ud800"), "surrogates not allowed"),
+    "fields": (
+        lambda: MessageError("full", fields={"a": [object()]}),  # type: ignore[list-item]
+        "object is not JSON serializable",
+    ),
+    "a ValidationError's text": (lambda: ValidationError("\ud800"), "surrogates not allowed"),
+    "a ValidationError's params": (lambda: ValidationError("%(a)s", params={"b": 1}), "'a'"),
+}
+
+
+@pytest.mark.parametrize("concurrent", [False, True], ids=["in order", "concurrent"])
+@pytest.mark.parametrize(("make", "text"), FAULTY.values(), ids=FAULTY)
+async def test_an_error_that_can_not_be_told(
+    make: Callable[[], Exception], text: str, concurrent: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a fault: logged with what was raised before it, and the socket stays."""
+    Failing = failing(make, concurrent=concurrent)  # noqa: N806  # a class
+    async with connect(Failing, raise_exceptions=False) as ws:
+        await ws.send_json({"type": "fail", "ref": 1})
+        assert await ws.receive_json() == {
+            "type": "error",
+            "code": "internal_error",
+            "detail": "",
+            "ref": 1,
+        }
+        await ws.send_json({"type": "say", "text": "still here", "ref": 2})
+        assert await ws.receive_json() == {"type": "ok", "ref": 2}
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.exc_info is not None
+    fault = record.exc_info[1]
+    assert fault is not None
+    assert re.search(text, str(fault))
+    assert fault.__context__ is not None
+
+
 @pytest.mark.parametrize("concurrent", [False, True], ids=["in order", "concurrent"])
 @pytest.mark.parametrize(
     ("reply", "text"),

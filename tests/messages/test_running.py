@@ -230,6 +230,23 @@ async def test_the_end_comes_while_a_cancelled_handler_ends() -> None:
     assert log == ["cancelled", "ended"]
 
 
+async def test_a_stream_that_yields_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """``None`` is no message, and ``ok`` would be a second answer: it is the handler's fault."""
+
+    class Wrong(MessageConsumer):
+        @on
+        async def count(self, message: Count) -> AsyncIterator[Number]:
+            yield None  # type: ignore[misc]  # the mistake in question
+
+    async with connect(Wrong, raise_exceptions=False) as ws:
+        await ws.send_json({"type": "count", "ref": 1})
+        error = {"type": "error", "code": "internal_error", "detail": "", "ref": 1}
+        assert await ws.receive_json() == error
+    assert caplog.records[0].exc_info is not None
+    text = "Wrong.count() must answer with a Message, got NoneType."
+    assert str(caplog.records[0].exc_info[1]) == text
+
+
 async def test_a_stream_that_fails() -> None:
     """Its last answer is the error, and no ``end`` follows."""
 

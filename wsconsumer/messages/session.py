@@ -137,7 +137,7 @@ class MessageSession(Session):
 
     def _stand_in(self, handler: Handler, reply: object) -> Message:
         """Return what is sent for a reply that is no message, or raise ``TypeError``."""
-        if reply is None and handler.answers_ok:
+        if reply is None and handler.answers_ok and not handler.is_stream:
             return _OK
         wanted = [kind.__name__ for kind in handler.replies]
         wanted += ["None"] if handler.answers_ok else []
@@ -222,11 +222,18 @@ class MessageSession(Session):
         if consists_of(error, SessionInterrupted):
             await self._fail(hook, error)
             return
-        told = error_for(error)
-        if told is None:
-            report(self._consumer, hook, error)
-            told = Error(code=INTERNAL_ERROR)
-        await self._emit(self._event(with_ref(told, ref)))
+        await self._emit(self._answer(ref, hook, error))
+
+    def _answer(self, ref: Any, hook: str, error: BaseException) -> AsgiEvent:
+        """Return the answer to what a handler raised; one that can't be made is a fault as well."""
+        try:
+            told = error_for(error)
+            if told is not None:
+                return self._event(with_ref(told, ref))
+        except Exception as fault:  # noqa: BLE001  # texts of the project's: anything
+            error = fault
+        report(self._consumer, hook, error)
+        return self._event(with_ref(Error(code=INTERNAL_ERROR), ref))
 
     async def _send_error(self, ref: Any, code: str, detail: str = "") -> None:
         error = Error(code=code, detail=detail or CODES[code])
