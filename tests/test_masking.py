@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from wsconsumer import BackendError, conf
 from wsconsumer.groups.api import broadcast
 from wsconsumer.groups.loading import make_backend
-from wsconsumer.masking import mask, mask_urls
+from wsconsumer.groups.memory import MemoryBackend
+from wsconsumer.masking import mask, mask_all, mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,12 +70,59 @@ def test_what_is_shown(location: Any, shown: Any) -> None:
     assert mask(location) == shown
 
 
-def test_urls_in_a_text() -> None:
-    """In the words of others only the URLs are looked at."""
-    text = "can't reach 'nats://me:hunter2@host' or redis://:hunter2@host, at 12:30 (a@b)"
-    assert (
-        mask_urls(text) == "can't reach 'nats://me:***@host' or redis://:***@host, at 12:30 (a@b)"
-    )
+TEXTS: dict[str, tuple[str, str]] = {
+    "urls": (
+        "can't reach 'nats://me:hunter2@host' or redis://:hunter2@host, at 12:30 (a@b)",
+        "can't reach 'nats://me:***@host' or redis://:***@host, at 12:30 (a@b)",
+    ),
+    "dsn": (
+        "host=db password=hunter2, sslpassword='hunter 2' user=me",
+        "host=db password=***, sslpassword=*** user=me",
+    ),
+    "words": ("no password=, no pwd", "no password=, no pwd"),
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), TEXTS.values(), ids=TEXTS)
+def test_the_words_of_others(text: str, shown: str) -> None:
+    """In an error that is not ours, only URLs and what is named a password are looked at."""
+    assert mask_text(text) == shown
+
+
+class Talkative(MemoryBackend):
+    """Describes itself with its password."""
+
+    def describe(self) -> str:
+        return "nats://me:hunter2@host"
+
+
+LEAKY: dict[str, dict[str, Any]] = {
+    "describe()": {"WSCONSUMER": {"GROUPS": {"BACKEND": f"{__name__}.Talkative"}}},
+    "PREFIX": {"WSCONSUMER": {"GROUPS": {"PREFIX": "redis://:hunter2@host"}}},
+    "THREADS": {"WSCONSUMER": {"THREADS": "redis://:hunter2@host"}},
+    "CLIENT_ADDRESS": {"WSCONSUMER": {"CLIENT_ADDRESS": "redis://:hunter2@host"}},
+    "ALLOWED_ORIGINS": {"WSCONSUMER": {"ALLOWED_ORIGINS": ["https://me:hunter2@host"]}},
+    "CSRF_TRUSTED_ORIGINS": {"CSRF_TRUSTED_ORIGINS": ["https://me:hunter2@host"]},
+    "ALLOWED_HOSTS": {"ALLOWED_HOSTS": ["https://me:hunter2@host"]},
+    "an unknown setting": {"WSCONSUMER": {"https://me:hunter2@host": 1}},
+}
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["for people", "for programs"])
+@pytest.mark.parametrize("changed", LEAKY.values(), ids=LEAKY)
+def test_the_command_shows_none(changed: dict[str, Any], options: tuple[str, ...]) -> None:
+    """``manage.py websockets`` shows no password of a URL, whichever setting has it."""
+    out = io.StringIO()
+    with override_settings(**changed), contextlib.suppress(CommandError):
+        call_command("websockets", *options, stdout=out)
+    assert "://" in out.getvalue()
+    assert "hunter2" not in out.getvalue()
+
+
+def test_patterns_of_origins_stay() -> None:
+    """A URL without a user in it is printed as it was written."""
+    origins = ["http://localhost:*", "chrome-extension://*", "file://", "https://*.example.org"]
+    assert mask_all({"origins": origins, "threads": 4}) == {"origins": origins, "threads": 4}
 
 
 REDIS = "wsconsumer.groups.redis.RedisBackend"

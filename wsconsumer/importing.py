@@ -5,14 +5,14 @@ from __future__ import annotations
 from traceback import walk_tb
 from typing import Final
 
-from .masking import mask_urls
+from .masking import mask_text
 
 _NOT_THE_PROJECT: Final = {"django", "importlib", __name__.partition(".")[0]}
 
 
 def explain_import(error: BaseException) -> str:
     """Return what an import raised, and the line of the project's code that did."""
-    text = mask_urls(str(error)).rstrip(".")
+    text = mask_text(str(error)).rstrip(".")
     if not isinstance(error, ImportError):
         text = f"{type(error).__name__}: {text}"
     places = [

@@ -2,13 +2,14 @@
 Passwords: a ``LOCATION`` made fit to be shown.
 
 What can't be told apart from a password is left out, so that no spelling of a URL, however wrong it
-is, shows a part of one. Errors, log lines and ``manage.py websockets`` all go through ``mask()``.
+is, shows a part of one. Errors and log lines go through ``mask()``, what ``manage.py websockets``
+prints through ``mask_all()`` as well.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 MASK: Final = "***"
@@ -20,6 +21,11 @@ _HOSTS: Final = re.compile(r"(\[[\da-fA-F:.]*\]|[^:@\[\]=\s]*)(:\d+)?([,;]\s*|$)
 """One of several hosts with their ports."""
 
 _URL: Final = re.compile(r"[\w+.-]+://[^\s'\"]+")
+
+_PASSWORD: Final = re.compile(
+    r"""\b(\w*(?:password|passwd|pwd)=)(?:'[^']*'|"[^"]*"|[^\s'"),;]+)""", re.IGNORECASE
+)
+"""As in a connection string of libpq's."""
 
 
 def mask(location: object) -> str | list[str]:
@@ -33,9 +39,26 @@ def mask(location: object) -> str | list[str]:
     return _mask(location)
 
 
-def mask_urls(text: str) -> str:
-    """Return a text without the passwords in its URLs: that of an error that is not ours."""
-    return _URL.sub(lambda found: _mask_url(found[0]), text)
+def mask_text(text: str) -> str:
+    """Return the text of an error that is not ours, without the passwords that look like some."""
+    return _PASSWORD.sub(rf"\1{MASK}", _URL.sub(lambda found: _mask_url(found[0]), text))
+
+
+def mask_all(value: Any) -> Any:
+    """
+    Return texts, however nested, without the passwords of URLs: they can be in any setting.
+
+    A URL without a user stays as it is, since it may be a pattern, as of origins.
+    """
+    if isinstance(value, str):
+        return _URL.sub(lambda found: _mask_user_of(found[0]), value)
+    if isinstance(value, dict):
+        return {key: mask_all(item) for key, item in value.items()}
+    return list(map(mask_all, value)) if isinstance(value, list | tuple) else value
+
+
+def _mask_user_of(url: str) -> str:
+    return _mask_url(url) if "@" in url and MASK not in url else url
 
 
 def _mask(location: object) -> str:

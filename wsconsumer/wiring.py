@@ -28,7 +28,7 @@ from .groups.echo import hear_echo
 from .groups.loading import MEMORY, make_backend
 from .handshake.dispatcher import WebsocketDispatcher
 from .importing import explain_import
-from .masking import mask, mask_urls
+from .masking import mask, mask_text
 
 SERVERS: Final = ("daphne", "granian", "hypercorn", "uvicorn")
 
@@ -138,7 +138,7 @@ def _engine() -> dict[str, Any]:
     except ImproperlyConfigured as error:
         facts["error"] = f"not tried: {error}"
     except BackendError as error:
-        facts["error"] = mask_urls(str(error))
+        facts["error"] = mask_text(str(error))
     except Exception as error:  # noqa: BLE001  # whatever a backend of the project's raises
         facts["error"] = f"not tried: {explain_import(error)}"
     return facts

@@ -16,6 +16,7 @@ from wsconsumer.checks import find_problems
 from wsconsumer.escaping import quote
 from wsconsumer.handshake.routes import Route, read_routes
 from wsconsumer.handshake.views import names_of
+from wsconsumer.masking import mask_all
 from wsconsumer.wiring import read_wiring
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Command(BaseCommand):
             return
         wiring, problems = read_wiring(), find_problems()
         report = {"wiring": wiring, "problems": list(map(_problem, problems)), "routes": rows}
-        self._write(report, as_json=options["json"])
+        self._write(mask_all(report), as_json=options["json"])
         is_wrong = any(problem.is_serious() for problem in problems)
         if is_wrong or wiring["engine"]["error"] is not None:
             raise CommandError("Websockets are not wired right, as told above.")
