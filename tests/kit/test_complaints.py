@@ -107,6 +107,31 @@ async def test_send_wants_text_or_bytes() -> None:
     async with connect(Chat) as ws:
         with pytest.raises(TypeError, match=r"got \{\}. Use send_json\(\)"):
             await ws.send({})  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"send\(\) text can't be sent: surrogates"):
+            await ws.send("\ud800")
+
+
+async def test_text_that_no_server_can_send() -> None:
+    """It raises in the consumer what it raises behind a real server."""
+
+    class Half(WebsocketConsumer):
+        async def receive(self, data: str | bytes) -> None:
+            with pytest.raises(ValueError, match=r"Half.send\(\) text can't be sent"):
+                await self.send("\ud800")
+            await self.send("still here")
+
+    async with connect(Half) as ws:
+        await ws.send("")
+        assert await ws.receive() == "still here"
+
+
+async def test_a_block_that_is_opened_again() -> None:
+    """What connect() returned opens one websocket, and says so."""
+    opening = connect(Chat)
+    async with opening:
+        pass
+    with pytest.raises(RuntimeError, match=r"for another, write `async with connect\(Chat\) as ws"):
+        await opening.__aenter__()
 
 
 async def test_an_exception_in_a_hook() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import Any
 
 
@@ -13,8 +14,10 @@ async def advance(seconds: float) -> None:
     Timers, ``asyncio.sleep()``, timeouts and whatever this package times follow it; the wall clock
     (``time.time()``, ``timezone.now()``) and other threads do not.
     """
-    if seconds < 0:
-        raise ValueError(f"advance() expects seconds of at least 0, got {seconds}.")
+    if not 0 <= seconds < inf:
+        raise ValueError(
+            f"advance() expects a finite number of seconds, at least 0, got {seconds}."
+        )
     loop: Any = asyncio.get_running_loop()
     if not isinstance(loop, asyncio.BaseEventLoop):
         raise TypeError(

@@ -83,9 +83,14 @@ class Opening(AbstractAsyncContextManager["Websocket"]):
         self._call = call
         self._block = block
         self._is_told = False
+        self._is_used = False
 
     async def __aenter__(self) -> Websocket:
-        self._is_told = True
+        if self._is_used:
+            raise RuntimeError(
+                f"connect() opens one websocket; for another, {self._advice()} again."
+            )
+        self._is_told = self._is_used = True
         return await self._block.__aenter__()
 
     async def __aexit__(

@@ -151,6 +151,8 @@ class StrictServer:
         message = data if text is None else text
         if not isinstance(message, str if data is None else bytes):
             raise self._refuse(f"text is str and bytes are bytes, got {type(message).__name__}")
+        if isinstance(message, str):
+            message.encode()  # raises as servers do, for half of a surrogate pair
         if message or not self.dialect.drops_empty_messages:
             self._arrive(message)
 
