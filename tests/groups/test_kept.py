@@ -670,11 +670,114 @@ async def test_typed_messages(consumer: type[MessageConsumer]) -> None:
         assert header == {"group": "room.a", "offset": 1}
         assert isinstance(payload, bytes if consumer is Packed else str)
         await abroadcast("room.a", Poke(number=2))
+        counted = {"group": "room.a", "offset": 2, "skip": True}
+        assert await frame(ws) == counted
         assert b"poked 2" in as_bytes(await ws.receive())
         async with page(consumer, at={"room.a": (epoch, 0)}) as back:
             assert (await frame(back))["offset"] == 0
             assert await frame(back) == (header, payload)
+            assert await frame(back) == counted
             assert b"poked 2" in as_bytes(await back.receive())
+        async with page(consumer, at={"room.a": (epoch, 2)}, allow_unread=False) as back:
+            assert (await frame(back))["offset"] == 2
+            await back.expect_nothing()
+
+
+class Hearing(Typed):
+    """Overrides ``group_message()`` as well, so all goes through one outbox."""
+
+    async def group_message(self, group: str, data: Any) -> None: ...
+
+
+@pytest.mark.parametrize("consumer", [Typed, Packed, Hearing])
+async def test_an_event_that_sends_a_client_away(consumer: type[MessageConsumer]) -> None:
+    """It is counted before its handler runs, so it does not happen again when they come back."""
+
+    class Leaving(consumer):  # type: ignore[misc, valid-type]
+        @on
+        async def poke(self, event: Poke) -> None:
+            await self.close(4501)
+
+    async with page(Leaving) as ws:
+        epoch, _ = await joined(ws)
+        await abroadcast("room.a", Poke(number=1))
+        assert await frame(ws) == {"group": "room.a", "offset": 1, "skip": True}
+        assert await ws.receive_close() == 4501
+    async with page(Leaving, at={"room.a": (epoch, 1)}, allow_unread=False) as back:
+        assert (await frame(back))["offset"] == 1
+        await back.expect_nothing()
+
+
+@pytest.mark.parametrize("consumer", [Typed, Packed, Hearing])
+async def test_an_event_of_ones_own(consumer: type[MessageConsumer]) -> None:
+    """With ``include_self=False`` it is counted, live and when they come back, and not handled."""
+
+    class Poking(consumer):  # type: ignore[misc, valid-type]
+        @on
+        async def said(self, message: Said) -> None:
+            await self.broadcast("room.a", Poke(number=1), include_self=False)
+
+    counted = {"group": "room.a", "offset": 1, "skip": True}
+    async with page(Poking, page_id="me", allow_unread=False) as ws:
+        epoch, _ = await joined(ws)
+        await ws.send(Said("go"))
+        assert await frame(ws) == counted
+        await ws.expect_nothing()
+    async with page(Poking, page_id="me", at={"room.a": (epoch, 0)}, allow_unread=False) as back:
+        assert (await frame(back))["offset"] == 0
+        assert await frame(back) == counted
+        await back.expect_nothing()
+
+
+async def test_events_wait_for_room() -> None:
+    """They are counted in order, each when it is taken, however slow the handler is."""
+    go_on = asyncio.Event()
+
+    class Slow(Typed):
+        outbox_limit = 1
+
+        @on
+        async def poke(self, event: Poke) -> None:
+            await go_on.wait()
+            await super().poke(event)
+
+    async with page(Slow) as ws:
+        await joined(ws)
+        for number in range(3):
+            await abroadcast("room.a", Poke(number=number))
+        await ws.settle()
+        go_on.set()
+        frames = [as_bytes(await ws.receive()) for _ in range(6)]
+    counted = [data for data in frames if b'"skip":true' in data]
+    assert [json.loads(data[1:])["offset"] for data in counted] == [1, 2, 3]
+    poked = [data[-3:-2] for data in frames if b"poked" in data]
+    assert poked == [b"0", b"1", b"2"]
+
+
+async def test_an_event_in_a_group_that_keeps_nothing() -> None:
+    """There is nothing to count."""
+
+    class Plain(Typed):
+        async def connect(self) -> None:
+            await self.join("plain")
+
+    async with page(Plain, allow_unread=False) as ws:
+        await abroadcast("plain", Poke(number=1))
+        assert b"poked 1" in as_bytes(await ws.receive())
+
+
+@pytest.mark.parametrize("consumer", [Typed, Packed, Hearing])
+async def test_a_typed_consumer_that_joins_late(consumer: type[MessageConsumer]) -> None:
+    """After ``accept()`` a client is told where it is as well, in any codec."""
+
+    class Late(consumer):  # type: ignore[misc, valid-type]
+        async def connect(self) -> None:
+            await self.accept()
+            await super().connect()
+
+    async with page(Late) as ws:
+        _, offset = await joined(ws)
+        assert offset == 0
 
 
 def as_bytes(data: str | bytes) -> bytes:

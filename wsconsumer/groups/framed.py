@@ -117,13 +117,23 @@ class FramedMember(Member):
     def _queue(self, message: Any) -> bool:
         return super()._queue(self._view(message))
 
+    def is_own(self, message: Numbered) -> bool:
+        """Whether its page sent this, does not want it back, and counts it none the less."""
+        if message.position is None or not message.sender_id:
+            return False
+        return message.sender_id == self.identify()
+
+    def count(self, broadcast: Broadcast) -> None:
+        """Let the client count, in order, what is not for it."""
+        if broadcast.position is not None:
+            Member.hand_over(self, skipped(broadcast.group, broadcast.position))
+
     def _view(self, message: Any) -> Any:
         """Return what this client, or its listener, gets of a broadcast."""
         if isinstance(message, Framed):
             return message
-        position = message.position
-        if position is not None and message.sender_id and message.sender_id == self.identify():
-            return skipped(message.group, position)
+        if self.is_own(message):
+            return skipped(message.group, message.position)
         if self._listener is not None:
             return message
         if message.kind is RESET:

@@ -24,7 +24,7 @@ from ..groups.envelope import (
     split_named,
     to_json,
 )
-from ..groups.framed import FramedMember
+from ..groups.framed import Framed, FramedMember
 from ..groups.member import Member, begin_hearing
 from ..protocol import ConnectionState
 from .types import Event, known, tag
@@ -246,4 +246,39 @@ class MessageMember(Member):
 
 
 class FramedMessageMember(MessageMember, FramedMember):
-    """The same for a client that speaks our subprotocol: in its codec first, then framed."""
+    """
+    The same for a client that speaks our subprotocol: in its codec first, then framed.
+
+    The client counts an event when its handler is about to be called. Whoever was sent away by one
+    would otherwise get it again whenever it comes back.
+    """
+
+    __slots__ = ()
+
+    def hand_over(self, message: Any) -> None:
+        """Take what it missed; an event is counted too."""
+        if message.kind is not EVENT or self._listener is not None:
+            super().hand_over(message)
+            return
+        self.count(message)
+        if not self.is_own(message):
+            super().hand_over(message)
+
+    def _put_event(self, broadcast: Broadcast) -> bool:
+        is_own = self.is_own(broadcast)
+        if not is_own and super()._put_event(broadcast):
+            return True
+        self.count(broadcast)
+        return False
+
+    # What says where it is has its frame already.
+
+    def _deliver_now(self, message: Any) -> bool:
+        if isinstance(message, Framed):
+            return Member._deliver_now(self, message)  # noqa: SLF001  # past those between
+        return super()._deliver_now(message)
+
+    def _queue(self, message: Any) -> bool:
+        if isinstance(message, Framed):
+            return Member._queue(self, message)  # noqa: SLF001  # as above
+        return super()._queue(message)

@@ -20,6 +20,7 @@ from ..cancellation import consists_of
 from ..escaping import escape
 from ..exceptions import WsconsumerError
 from ..groups.envelope import log_malformed
+from ..groups.framed import FramedMember
 from ..protocol import CloseCode, ConnectionState
 from ..reporting import report
 from ..session import Consumer, Session
@@ -280,6 +281,8 @@ class MessageSession(Session):
 
     async def _hear(self, broadcast: Broadcast) -> None:
         if broadcast.kind is EVENT:
+            if isinstance(self.member, FramedMember):
+                await self.member.note(broadcast)
             await self._handle_event(broadcast)
         else:
             await super()._hear(cast("Broadcast", Heard(broadcast)))

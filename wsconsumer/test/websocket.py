@@ -14,7 +14,7 @@ from django.core.signals import got_request_exception
 
 from ..escaping import quote
 from ..messages.types import Message
-from ..protocol import CloseCode, check_close, encode_text
+from ..protocol import CloseCode, check_close
 from .clock import advance, turns
 from .commits import describe_waiting
 from .database import PATIENCE
@@ -129,8 +129,6 @@ class Websocket(Asking):
             raise TypeError(
                 f"send() expects str, bytes or a Message, got {quote(data)}. Use send_json()."
             )
-        if isinstance(data, str):
-            encode_text(data, "send() text")
         if not self._server.is_open:
             raise AssertionError(f"send() needs an open connection. {self._story()}")
         self._server.put_message(data if self._server.page is None else Page.escape(data))
