@@ -138,7 +138,7 @@ class MessageSession(Session):
 
     def _stand_in(self, handler: Handler, reply: object) -> Message:
         """Return what is sent for a reply that is no message, or raise ``TypeError``."""
-        if reply is None and handler.answers_ok and not handler.is_stream:
+        if reply is None and handler.answers_ok:
             return _OK
         wanted = [kind.__name__ for kind in handler.replies]
         wanted += ["None"] if handler.answers_ok else []
