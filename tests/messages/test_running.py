@@ -243,7 +243,7 @@ async def test_a_stream_that_yields_nothing(caplog: pytest.LogCaptureFixture) ->
         error = {"type": "error", "code": "internal_error", "detail": "", "ref": 1}
         assert await ws.receive_json() == error
     assert caplog.records[0].exc_info is not None
-    text = "Wrong.count() must answer with a Message, got NoneType."
+    text = "Wrong.count() must answer with Number, as it is annotated, got NoneType."
     assert str(caplog.records[0].exc_info[1]) == text
 
 
