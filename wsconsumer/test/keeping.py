@@ -114,6 +114,17 @@ class KeepingContract(BackendContract):
             assert one.positions[0] is None
             assert await one.read("g", 0) == (1, [(1, b"kept")])
 
+    async def test_what_is_published_is_not_mistaken(self) -> None:
+        """Whatever a body begins with, it comes as it was published, and without a position."""
+        bodies = [b"%cepoch:1:body" % first for first in range(256)]
+        async with self.keeping("g") as one:
+            for body in bodies:
+                await one.backend.publish("g", body)
+            await asyncio.to_thread(one.backend.publish_sync, "g", bodies[1])
+            await one.until_count(257)
+            assert one.of("g") == [*bodies, bodies[1]]
+            assert set(one.positions) == {None}
+
     async def test_reading_after_an_offset(self) -> None:
         """A reader gets what came after an offset, and with ``None`` only where it stands."""
         async with self.keeping("g") as one:
@@ -265,6 +276,16 @@ class KeepingContract(BackendContract):
             found = await asyncio.to_thread(never_started.read_sync, ["g", "h"])
             assert found["g"] == at
             assert found["h"].offset == 0
+            (first,) = await one.append("h", b"b")
+            assert first == (found["h"].epoch, 1)
+
+    async def test_a_key_from_a_thread(self) -> None:
+        """It is the same key, wherever it is said."""
+        async with self.keeping("g") as one:
+            (first,) = await one.append("g", b"once", key="k")
+            again = await asyncio.to_thread(one.keeping.append_sync, "g", b"once", KEEP, "k")
+            assert again in (first, None)
+            assert await one.read("g", 0) == (1, [(1, b"once")])
 
     def _never_started(self) -> KeepingBackend:
         return cast("KeepingBackend", self.make_backend())

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.redis.backend import RedisBackend
+from wsconsumer.test.keeping import Keeper
 from wsconsumer.test.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from tests.engines import Redis
 
 
 class Said(logging.Handler):
@@ -58,7 +61,8 @@ class Tunnel:
         for writer in self._writers:
             writer.close()
         await asyncio.gather(*self._tasks)
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers))
+        closing = (writer.wait_closed() for writer in self._writers)
+        await asyncio.gather(*closing, return_exceptions=True)
 
     def swallow(self, first: int = 0) -> None:
         """From now on carry nothing more on the connections that there are, from this number on."""
@@ -81,9 +85,10 @@ class Tunnel:
         ]
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            if writer not in self._swallowed:
-                writer.write(data)
+        with suppress(ConnectionError):  # a server that is killed ends with a reset
+            while data := await reader.read(65_536):
+                if writer not in self._swallowed:
+                    writer.write(data)
         writer.close()
 
 
@@ -219,3 +224,23 @@ async def listening(
     finally:
         listener.open.set()
         await listener.backend.aclose()
+
+
+@asynccontextmanager
+async def keeping(url: str | list[str], *groups: str, **options: object) -> AsyncIterator[Keeper]:
+    """Do the same with one that keeps, and note which groups were resumed."""
+    keeper = Keeper(RedisBackend(url, "contract", options))
+    keeper.keeping.on_resumed(keeper.resumed.extend)
+    await keeper.backend.start(keeper.deliver)
+    try:
+        await keeper.backend.subscribe(groups)
+        yield keeper
+    finally:
+        await keeper.backend.aclose()
+
+
+def lose(servers: Iterable[Redis], first: str) -> None:
+    """Delete all keys that begin so."""
+    for server in servers:
+        for key in server.command("KEYS", f"{first}*"):
+            server.command("DEL", key)

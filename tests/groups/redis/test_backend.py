@@ -4,77 +4,87 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from tests.engines import until
-from tests.groups.redis.harness import Said, listening
+from tests.groups.redis.harness import Said, listening, lose
 from wsconsumer.counters import counters
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.redis import node as redis_node
 from wsconsumer.groups.redis.backend import RedisBackend
-from wsconsumer.test import BackendContract
+from wsconsumer.test import KeepingContract
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from tests.clusters import RedisCluster
     from tests.engines import Redis, RedisTLS, Sentinel
     from wsconsumer.groups.base import Backend
 
 
-class TestOneServer(BackendContract):
+class RedisContract(KeepingContract):
+    """The contract, and how Redis loses what a group keeps. Subclasses say which Redis."""
+
+    location: str | list[str]
+    servers: Sequence[Redis]
+    options: ClassVar[dict[str, object]] = {}
+
+    def make_backend(self, prefix: str = "contract") -> Backend:
+        return RedisBackend(self.location, prefix, self.options)
+
+    async def lose(self, prefix: str, groups: Sequence[str]) -> None:
+        await asyncio.to_thread(lose, self.servers, f"{{{prefix}:")
+
+    @pytest.fixture(autouse=True)
+    def _leave_nothing(self) -> Iterator[None]:
+        yield
+        lose(self.servers, "{contract:")
+
+
+class TestOneServer(RedisContract):
     """The contract, on one server."""
 
     @pytest.fixture(autouse=True)
     def _redis(self, server: Redis) -> None:
-        self.url = server.url
-
-    def make_backend(self, prefix: str = "contract") -> Backend:
-        return RedisBackend(self.url, prefix, {})
+        self.servers, self.location = [server], server.url
 
 
-class TestUnixSocket(BackendContract):
+class TestUnixSocket(RedisContract):
     """The contract, through a Unix socket."""
 
     @pytest.fixture(autouse=True)
     def _redis(self, server: Redis) -> None:
-        self.url = f"unix://{server.socket}"
-
-    def make_backend(self, prefix: str = "contract") -> Backend:
-        return RedisBackend(self.url, prefix, {})
+        self.servers, self.location = [server], f"unix://{server.socket}"
 
 
-class TestSentinel(BackendContract):
+class TestSentinel(RedisContract):
     """The contract, on the master that a Sentinel knows."""
 
+    options: ClassVar[dict[str, object]] = {"SENTINEL": "mymaster"}
+
     @pytest.fixture(autouse=True)
-    def _redis(self, sentinel: Sentinel) -> None:
-        self.url = sentinel.url
-
-    def make_backend(self, prefix: str = "contract") -> Backend:
-        return RedisBackend(self.url, prefix, {"SENTINEL": "mymaster"})
+    def _redis(self, sentinel: Sentinel, server: Redis) -> None:
+        self.servers, self.location = [server], sentinel.url
 
 
-class TestCluster(BackendContract):
+class TestCluster(RedisContract):
     """The contract, on a cluster."""
+
+    options: ClassVar[dict[str, object]] = {"CLUSTER": True}
 
     @pytest.fixture(autouse=True)
     def _redis(self, cluster: RedisCluster) -> None:
-        self.urls = [node.url for node in cluster.nodes]
-
-    def make_backend(self, prefix: str = "contract") -> Backend:
-        return RedisBackend(self.urls, prefix, {"CLUSTER": True})
+        self.servers, self.location = cluster.nodes, cluster.urls
 
 
-class TestTLS(BackendContract):
+class TestTLS(RedisContract):
     """The contract, through TLS."""
 
     @pytest.fixture(autouse=True)
     def _redis(self, tls: RedisTLS) -> None:
-        self.url = tls.url
-
-    def make_backend(self, prefix: str = "contract") -> Backend:
-        return RedisBackend(self.url, prefix, {})
+        self.servers, self.location = [tls], tls.url
 
 
 # One command, one pipeline

@@ -134,10 +134,10 @@ async def test_finished_before_it_began() -> None:
     async def check(ask: Any) -> None:
         raise AssertionError
 
-    publisher = Publisher(connect, check, "SPUBLISH", 5)
+    publisher = Publisher(connect, check, 5)
     await publisher.finish()
     with pytest.raises(ConnectionError, match="the backend is closed"):
-        await publisher.publish(b"channel", b"body")
+        await publisher.run(("PUBLISH", b"channel", b"body"), 4)
 
 
 @pytest.mark.parametrize("is_asked", [True, False], ids=["asked", "idle"])

@@ -1,42 +1,72 @@
 """
-The backend for Redis, Valkey and whatever speaks their protocol: publish/subscribe, and no more.
+The backend for Redis, Valkey and whatever speaks their protocol.
 
-A broadcast is one command, and nothing of it stays in Redis. Read ``node.py`` for how a server is
-listened to, ``publisher.py`` and ``threads.py`` for publishing, ``cluster.py`` for several servers,
-``location.py`` for the settings.
+A broadcast is one command, and nothing of it stays in Redis. To a group that keeps it is one
+script: see ``scripts.py``. Read ``node.py`` for how a server is listened to, ``publisher.py`` and
+``threads.py`` for publishing, ``cluster.py`` for several servers, ``location.py`` for the settings.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+import secrets
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from redis.exceptions import RedisError
 
-from ..base import Backend
+from ...exceptions import BackendError
 from ..batching import not_accepted
+from ..keeping import KeepingBackend
 from .cluster import Cluster
+from .letters import PLAIN, SHARDED
 from .location import Location, database
-from .node import PLAIN, SHARDED, Node
+from .node import Node
 from .role import Watch
+from .scripts import (
+    APPEND,
+    READ,
+    RIGHTS,
+    append_command,
+    is_forbidden,
+    kept_of,
+    position_of,
+    read_command,
+    split_position,
+    without_position,
+)
 from .sentinels import Opener
+from .slots import KEYS_EVERY, is_moving
 from .threads import threads_publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..base import Deliver
+    from ..base import Deliver, Position
+    from ..keeping import Keep, Kept
+    from .role import Command
+    from .threads import ClusterThreads, Threads
+_ENCODED: Final = {ord(char): f"%{ord(char):X}" for char in "%{}"}
+"""In a cluster, braces would choose the slot by a part of a name."""
 
 
-class RedisBackend(Backend):
+def new_epoch() -> str:
+    """Return a name that no other history has."""
+    return secrets.token_hex(4)
+
+
+class RedisBackend(KeepingBackend):
     """
-    Carries bodies through Redis 6 or later, or Valkey.
+    Carries and keeps bodies in Redis 6 or later, or Valkey.
 
     ``LOCATION`` is a URL: ``redis://user:password@host:6379``, ``rediss://`` for TLS, or
     ``unix:///path/to/socket``. Parameters of redis-py's connections go behind it, such as
     ``rediss://host?ssl_ca_certs=/path``; ``max_connections`` (100) bounds those of threads. Groups
     are channels named ``PREFIX:group``, so the user needs the right to ``&PREFIX:*``, to the
-    commands of publish/subscribe and to PING. Without a ``PREFIX`` it is ``wsconsumer``, or
-    ``wsconsumer/1`` where the URL has the database 1.
+    commands of publish/subscribe and to PING; for groups that keep, see ``scripts.RIGHTS``. Without
+    a ``PREFIX`` it is ``wsconsumer``, or ``wsconsumer/1`` where the URL has the database 1.
 
     ``OPTIONS``:
 
@@ -58,8 +88,9 @@ class RedisBackend(Backend):
         self._given = location
         self._location = Location.read(location, options)
         super().__init__(self._location.url, prefix, options)
-        self._prefix = f"{prefix}:".encode()
+        self._prefix = f"{prefix}:".translate(_ENCODED).encode()
         self._commands = SHARDED if self._location.is_cluster else PLAIN
+        self._watch = Watch(self._location.name)
         self._engine: Node | Cluster | None = None
 
     @classmethod
@@ -100,10 +131,16 @@ class RedisBackend(Backend):
     def _make_engine(self) -> Node | Cluster:
         location = self._location
         if location.is_cluster:
-            return Cluster(location, self._take)
-        watch = Watch(location.name)
-        opener = Opener(location)
-        return Node(location.name, opener, location.timeout, PLAIN, self._take, watch.check)
+            return Cluster(location, self._take, self._on_resumed)
+        return Node(
+            location.name,
+            Opener(location),
+            location.timeout,
+            PLAIN,
+            self._take,
+            self._watch.check,
+            self._on_resumed,
+        )
 
     async def subscribe(self, groups: Sequence[str]) -> None:
         await self._started().subscribe([self._channel(group) for group in groups])
@@ -112,16 +149,79 @@ class RedisBackend(Backend):
         await self._started().unsubscribe([self._channel(group) for group in groups])
 
     async def publish(self, group: str, body: bytes) -> None:
-        await self._started().publish(self._channel(group), body)
+        await self._started().publish(self._channel(group), without_position(body))
 
     def publish_sync(self, group: str, body: bytes) -> None:
         channel = self._channel(group)
+        with self._asking(channel) as threads:
+            threads.publish(channel, without_position(body))
+
+    @contextmanager
+    def _asking(self, channel: bytes) -> Iterator[Threads | ClusterThreads]:
+        """Yield what threads ask; raise ``BackendError`` for what it raises."""
         if self._engine is not None:
             self._engine.refuse_if_away(channel)
         try:
-            threads_publisher(self._location, self._commands.publish).publish(channel, body)
+            yield threads_publisher(self._location, self._commands.publish)
         except (RedisError, OSError) as error:
             raise not_accepted(self._location.name, channel.decode(), error) from error
+
+    # Keeping
+
+    async def append(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
+        channel = self._channel(group)
+        command = self._append(channel, body, keep, key)
+        return position_of(await self._run(channel, command, len(APPEND) + len(body)))
+
+    def append_sync(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
+        channel = self._channel(group)
+        return position_of(self._run_sync(channel, self._append(channel, body, keep, key)))
+
+    def _append(self, channel: bytes, body: bytes, keep: Keep, key: str | None) -> Command:
+        return append_command(self._commands.publish, channel, body, keep, key, new_epoch())
+
+    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept]:
+        found = await asyncio.gather(*map(self._read, after, after.values()))
+        return dict(zip(after, found, strict=True))
+
+    async def _read(self, group: str, after: int | None) -> Kept:
+        channel = self._channel(group)
+        command = read_command(channel, after, new_epoch())
+        return self._kept(await self._run(channel, command, len(READ)))
+
+    def read_sync(self, groups: Sequence[str]) -> Mapping[str, Position]:
+        return {group: self._read_sync(group).position for group in groups}
+
+    def _read_sync(self, group: str) -> Kept:
+        channel = self._channel(group)
+        return self._kept(self._run_sync(channel, read_command(channel, None, new_epoch())))
+
+    def _kept(self, reply: Any) -> Kept:
+        kept, is_server_known = kept_of(reply)
+        if not is_server_known:
+            self._watch.warn_of_failovers()
+        return kept
+
+    async def _run(self, channel: bytes, command: Command, size: int) -> Any:
+        """Return the reply to a script; while the keys move within a cluster, wait for them."""
+        deadline = time.monotonic() + self._location.timeout
+        while True:
+            try:
+                return await self._started().run(channel, command, size)
+            except BackendError as error:
+                _judge(error, deadline)
+            await asyncio.sleep(KEYS_EVERY)
+
+    def _run_sync(self, channel: bytes, command: Command) -> Any:
+        """Do the same in a thread without an event loop."""
+        deadline = time.monotonic() + self._location.timeout
+        while True:
+            try:
+                with self._asking(channel) as threads:
+                    return threads.run(channel, command)
+            except BackendError as error:
+                _judge(error, deadline)
+            time.sleep(KEYS_EVERY)
 
     async def aclose(self) -> None:
         if self._engine is not None:
@@ -132,7 +232,26 @@ class RedisBackend(Backend):
         return self._engine
 
     def _channel(self, group: str) -> bytes:
-        return self._prefix + group.encode()
+        return self._prefix + group.translate(_ENCODED).encode()
 
-    async def _take(self, channel: bytes, body: bytes) -> None:
-        await self._deliver(channel[len(self._prefix) :].decode(), body)
+    def _group(self, channel: bytes) -> str:
+        group = channel[len(self._prefix) :].decode()
+        return unquote(group) if "%" in group else group
+
+    async def _take(self, channel: bytes, came: bytes) -> None:
+        position, body = split_position(came)
+        await self._deliver(self._group(channel), body, position)
+
+    def _on_resumed(self, channels: Iterable[bytes]) -> None:
+        self.resumed([self._group(channel) for channel in channels])
+
+
+def _judge(error: BackendError, deadline: float) -> None:
+    """Raise an error of a script, unless there is time yet for what it says to pass."""
+    if is_forbidden(error.__cause__):
+        raise BackendError(
+            f"{error} Groups that keep need more rights than others: to the keys of the prefix, "
+            f"such as ~{{wsconsumer:*, and {RIGHTS}."
+        ) from error.__cause__
+    if not is_moving(error.__cause__) or time.monotonic() > deadline:
+        raise error

@@ -26,17 +26,20 @@ from ...exceptions import BackendError
 from ...log_thread import log
 from ..batching import answering, not_accepted
 from ..reconnecting import Outage
-from .node import SHARDED, Node
+from .letters import SHARDED
+from .node import Node
 from .role import ping
+from .scripts import NO_STAMP
 from .sentinels import Opener
 from .slots import MAP, MOVES, SLOTS, read_ranges, share, size, spread
 from .stamps import Recent, Stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from .location import Address, Location
-    from .node import Take
+    from .node import Resumed, Take
+    from .role import Command
     from .slots import Ranges
 
 
@@ -49,9 +52,10 @@ MAP_EVERY: Final = 5.0
 class Cluster:
     """The servers of a cluster. Create it on the event loop that it serves."""
 
-    def __init__(self, location: Location, take: Take) -> None:
+    def __init__(self, location: Location, take: Take, resumed: Resumed) -> None:
         self._location = location
         self._take = take
+        self._resumed = resumed
         self._stamps = Stamps()
         self._recent = Recent(time.monotonic())
         self._channels: dict[bytes, int] = {}
@@ -87,7 +91,18 @@ class Cluster:
             await node.unsubscribe(ended & node.channels.keys())
 
     async def publish(self, channel: bytes, body: bytes) -> None:
-        """Publish at the channel's server; follow it if it has just moved."""
+        """Publish at the channel's server."""
+        # Stamped when it goes out: before an attempt that failed, others may have overtaken it.
+        await self._ask_home(
+            channel, lambda node: node.publish(channel, self._stamps.next() + body)
+        )
+
+    async def run(self, channel: bytes, command: Command, size: int) -> Any:
+        """Return the reply to a command at a channel's server."""
+        return await self._ask_home(channel, lambda node: node.run(channel, command, size))
+
+    async def _ask_home(self, channel: bytes, ask: Callable[[Node], Awaitable[Any]]) -> Any:
+        """Ask the channel's server; follow it if it has just moved."""
         slot = key_slot(channel)
         for _ in range(MOVES):
             address = self._slots.get(slot)
@@ -98,7 +113,7 @@ class Cluster:
             if self._slots.get(slot) != address:
                 continue  # it moved meanwhile
             try:
-                return await node.publish(channel, self._stamps.next() + body)
+                return await ask(node)
             except BackendError as error:
                 if not isinstance(error.__cause__, MovedError):
                     raise
@@ -129,7 +144,9 @@ class Cluster:
         await asyncio.gather(*(node.aclose() for node in self._nodes.values()))
 
     async def _take_once(self, channel: bytes, stamped: bytes) -> None:
-        body = self._recent.take(channel, stamped)
+        # What has a position is taken once by that.
+        is_kept = stamped.startswith(NO_STAMP)
+        body = stamped[len(NO_STAMP) :] if is_kept else self._recent.take(channel, stamped)
         if body is not None:
             await self._take(channel, body)
 
@@ -220,6 +237,7 @@ class Cluster:
                 SHARDED,
                 self._take_once,
                 ping,
+                self._resumed,
                 moved=partial(self._moved, address),
                 lost=partial(self._lost, address),
             )
@@ -244,7 +262,9 @@ class Cluster:
         await asyncio.gather(*(other.unsubscribe(gone) for other, gone in left if gone))
         # They may have moved on meanwhile.
         here = self._at_home(address, here)
-        await node.subscribe([channel for channel in here if channel not in node.channels])
+        new = [channel for channel in here if channel not in node.channels]
+        await node.subscribe(new)
+        self._resumed(new)
 
     def _at_home(self, address: Address, channels: Iterable[bytes]) -> list[bytes]:
         """Return the channels that are wanted still, and belong to this server now."""

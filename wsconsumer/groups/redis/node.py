@@ -15,7 +15,7 @@ from collections import deque
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from redis.exceptions import MovedError, NoPermissionError, RedisError, ResponseError
 
@@ -24,6 +24,7 @@ from ...escaping import escape
 from ...log_thread import log
 from ..batching import answering, not_accepted
 from ..reconnecting import Outage
+from .letters import SUBSCRIBE_AT_ONCE, Letter
 from .publisher import Publisher
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
+    from .letters import Commands
     from .publisher import Check
     from .role import Command
     from .sentinels import Opener
@@ -43,76 +45,21 @@ PING_EVERY: Final = 5.0
 FORBIDDEN: Final = "Give the user the right to all channels of the prefix."
 ASKED_AGAIN: Final = f"They are asked for again every {PING_EVERY:.0f} seconds."
 
-SUBSCRIBE_AT_ONCE: Final = 1_000
-"""Channels in one command."""
-
 Take: TypeAlias = "Callable[[bytes, bytes], Awaitable[None]]"
 """Takes a channel and a body that was received."""
 
-
-class Commands(NamedTuple):
-    """The commands of publish/subscribe, and the kinds of message that answer them."""
-
-    subscribe: str
-    unsubscribe: str
-    publish: str
-    message: bytes
-    begun: bytes
-    ended: bytes
-    at_once: int
-
-
-PLAIN: Final = Commands(
-    "SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH",
-    b"message", b"subscribe", b"unsubscribe", SUBSCRIBE_AT_ONCE,
-)  # fmt: skip
-SHARDED: Final = Commands(
-    "SSUBSCRIBE", "SUNSUBSCRIBE", "SPUBLISH", b"smessage", b"ssubscribe", b"sunsubscribe", 1
-)
-"""In a cluster, one channel a command: all of a command must be of one slot."""
-
-
-class Letter:
-    """
-    Commands that were sent together, with a PING behind them, and what is known of the answer.
-
-    ``at_once`` is how many channels each command has.
-    """
-
-    def __init__(
-        self, word: str, channels: Iterable[bytes], at_once: int, pong: asyncio.Future[None]
-    ) -> None:
-        self.word = word
-        self.at_once = at_once
-        self.pong = pong
-        self.open = dict.fromkeys(channels)
-        """Channels that the answer has not named yet."""
-        self.errors: list[ResponseError] = []
-
-    def commands(self) -> list[tuple[Any, ...]]:
-        """Return the commands, with the PING."""
-        names = list(self.open)
-        parts = [names[at : at + self.at_once] for at in range(0, len(names), self.at_once)]
-        return [*((self.word, *part) for part in parts), ("PING",)]
-
-    def answered(self, channel: bytes) -> None:
-        """Note that the server has done it for a channel."""
-        self.open.pop(channel, None)
-
-    def refused(self, error: ResponseError) -> None:
-        """Note the error reply to one of the commands; raise it if that was the PING."""
-        self.errors.append(error)
-        if len(self.errors) > len(self.open):
-            raise error
+Resumed: TypeAlias = "Callable[[Iterable[bytes]], None]"
+"""Takes channels that are subscribed anew: something may have been missed before."""
 
 
 class Node:
     """
     A server, and the channels that are subscribed there.
 
-    ``check`` is asked about each new connection, and with each beat. ``moved`` is told when a
-    channel belongs to another server; ``lost`` is awaited when the connection was lost, and returns
-    whether this server is still needed.
+    ``check`` is asked about each new connection, and with each beat. ``resumed`` is told of the
+    channels that a new connection is subscribed to; ``moved`` is told when a channel belongs to
+    another server; ``lost`` is awaited when the connection was lost, and returns whether this
+    server is still needed.
     """
 
     def __init__(
@@ -123,6 +70,7 @@ class Node:
         commands: Commands,
         take: Take,
         check: Check,
+        resumed: Resumed,
         moved: Callable[[MovedError], None] | None = None,
         lost: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
@@ -134,6 +82,7 @@ class Node:
         self._commands = commands
         self._take = take
         self._check = check
+        self._resumed = resumed
         self._moved = moved
         self._lost = lost
         self._connection: AbstractConnection | None = None
@@ -142,7 +91,7 @@ class Node:
         self._heard = 0
         self._is_taking = False
         self._tried = asyncio.Event()
-        self._publisher = Publisher(opener.connect, check, commands.publish, timeout)
+        self._publisher = Publisher(opener.connect, check, timeout)
         self._listening = asyncio.create_task(self._listen_always())
 
     async def tried(self) -> None:
@@ -262,10 +211,15 @@ class Node:
             elif reply == b"PONG" or reply[0] == b"pong":
                 await self._take_pong(connection)
             elif reply[0] == self._commands.begun:
-                self._letters[0].answered(reply[1])
-                self._refused.pop(reply[1], None)
+                self._take_begin(reply[1])
             elif reply[0] == self._commands.ended:
                 await self._take_end(connection, reply[1])
+
+    def _take_begin(self, channel: bytes) -> None:
+        self._letters[0].answered(channel)
+        if channel in self._refused:
+            del self._refused[channel]
+            self._resumed([channel])
 
     async def _take_end(self, connection: AbstractConnection, channel: bytes) -> None:
         if self._letters:
@@ -334,30 +288,41 @@ class Node:
 
     async def _beat(self, connection: AbstractConnection, pong: asyncio.Future[None]) -> None:
         """Ping a silent server on both connections; raise if it does not answer."""
-        while await self._is_answered(pong):
-            await self._publisher.beat()
-            self.outage.over()
-            self._tried.set()
+        await self._is_there(pong)
+        self._resumed(self.channels)
+        while True:
             await asyncio.sleep(PING_EVERY)
             refused = islice(self._refused, SUBSCRIBE_AT_ONCE)
             pong = await self._send(connection, self._commands.subscribe, refused, at_once=1)
-        raise TimeoutError("no answer in time")
+            await self._is_there(pong)
 
-    async def _is_answered(self, pong: asyncio.Future[None]) -> bool:
+    async def _is_there(self, pong: asyncio.Future[None]) -> None:
+        """Wait until the server has answered on both connections."""
+        await self._answered(pong)
+        await self._publisher.beat()
+        self.outage.over()
+        self._tried.set()
+
+    async def _answered(self, pong: asyncio.Future[None]) -> None:
         """Wait for an answer; our own slowness, or a long queue before it, is not silence."""
         heard = -1
         while not pong.done() and (self._is_taking or heard != self._heard):
             heard = self._heard
             await asyncio.wait({pong}, timeout=self._timeout)
-        return pong.done()
+        if not pong.done():
+            raise TimeoutError("no answer in time")
 
     # Publishing
 
     async def publish(self, channel: bytes, body: bytes) -> None:
         """Publish, in one pipeline with what others publish meanwhile."""
+        await self.run(channel, (self._commands.publish, channel, body), len(body))
+
+    async def run(self, channel: bytes, command: Command, size: int) -> Any:
+        """Return the reply to a command about a channel, in the same pipeline."""
         self.refuse_if_away(channel)
         try:
-            await self._publisher.publish(channel, body)
+            return await self._publisher.run(command, size)
         except Exception as error:
             raise not_accepted(self._name, channel.decode(), error) from error
 

@@ -169,29 +169,27 @@ class Publisher:
     Publishes through one wire.
 
     ``connect`` returns a connection that is connected; ``check`` is asked about each, and again
-    with each beat. ``word`` is the command.
+    with each beat.
     """
 
     def __init__(
         self,
         connect: Callable[[], Awaitable[AbstractConnection]],
         check: Check,
-        word: str,
         timeout: float,
     ) -> None:
         self._connect = connect
         self._check = check
-        self._word = word
         self._timeout = timeout
         self._wire: Wire | None = None
         self._opening = asyncio.Lock()
-        self._pipeline: Pipeline[tuple[bytes, bytes]] = Pipeline(
+        self._pipeline: Pipeline[Command] = Pipeline(
             self._send, max_bytes=PIPELINE_BYTES, timeout=timeout
         )
 
-    async def publish(self, channel: bytes, body: bytes) -> None:
-        """Return when the server has taken it; raise what prevented it."""
-        await self._pipeline.publish((channel, body), len(body))
+    async def run(self, command: Command, size: int) -> Any:
+        """Return the reply to a command of so many bytes; raise what prevented it."""
+        return await self._pipeline.publish(command, size)
 
     async def ask(self, command: Command) -> Any:
         """Return the reply to another command, or raise what it is."""
@@ -234,11 +232,11 @@ class Publisher:
         if self._wire is not None:
             await self._wire.aclose(ConnectionError("the backend was closed"))
 
-    async def _send(self, batch: Sequence[Waiting[tuple[bytes, bytes]]]) -> None:
+    async def _send(self, batch: Sequence[Waiting[Command]]) -> None:
         wire = self._wire
         if wire is None or not await wire.look():
             wire = await self._open()
-        await wire.send([(self._word, *waiting.item) for waiting in batch], batch)
+        await wire.send([waiting.item for waiting in batch], batch)
 
     async def _open(self) -> Wire:
         async with self._opening:

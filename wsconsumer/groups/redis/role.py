@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsconsumer.groups")
 
-Command: TypeAlias = "tuple[str | int, ...]"
+Command: TypeAlias = "tuple[str | bytes | int, ...]"
 
 QUESTIONS: Final[tuple[Command, ...]] = (("HELLO", 2), ("ROLE",))
 """The commands that tell the role; the first that is answered counts."""
@@ -47,6 +47,7 @@ class Watch:
     def __init__(self, name: str) -> None:
         self._name = name
         self._has_warned = False
+        self._has_warned_of_failovers = False
 
     async def check(self, ask: Callable[[Command], Awaitable[Any]]) -> None:
         """Raise ``ReplicaError`` if the server that ``ask`` asks is a replica."""
@@ -79,6 +80,19 @@ class Watch:
                 "%s tells its role neither by HELLO nor by ROLE. If it becomes a replica, what is "
                 "broadcast reaches nobody else, and that will not be noticed. Let the user call "
                 "one of them (ACL: +hello or +role).",
+                self._name,
+            )
+
+    def warn_of_failovers(self) -> None:
+        """Log that a history can't tell at which server it began."""
+        if not self._has_warned_of_failovers:
+            self._has_warned_of_failovers = True
+            log(
+                logger,
+                logging.WARNING,
+                "%s does not let groups that keep call INFO, which names the server. If a replica "
+                "takes over that lags behind, its history may seem to go on, and members are not "
+                "told of what is missing. Let the user call it (ACL: +info).",
                 self._name,
             )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from redis.exceptions import AskError, MovedError, TryAgainError
+
 if TYPE_CHECKING:
     from .location import Address
 
@@ -21,6 +23,9 @@ not yet who took over: its map has a hole that others' have not.
 
 MOVES: Final = 5
 """How often a slot is followed from one server to another, until the map is requested again."""
+
+KEYS_EVERY: Final = 0.05
+"""Seconds until what needs keys that are on their way to another server is tried again."""
 
 LEAST: Final = 1.0
 """Seconds that a server has for the map at least, if there are many to be asked."""
@@ -51,3 +56,12 @@ def spread(ranges: Ranges) -> dict[int, Address]:
 def share(timeout: float, servers: int) -> float:
     """Return the seconds that each of several servers has, which are asked in turn."""
     return max(timeout / servers, min(timeout, LEAST))
+
+
+def is_moving(error: BaseException | None) -> bool:
+    """
+    Tell whether an error says that a slot's keys are on their way to another server.
+
+    Neither of the two takes a command with several keys then, unless it has all of them.
+    """
+    return isinstance(error, AskError | TryAgainError) and not isinstance(error, MovedError)

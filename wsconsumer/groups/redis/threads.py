@@ -82,14 +82,18 @@ class Threads:
 
     def publish(self, channel: bytes, body: bytes) -> None:
         """Return when the server has taken it; raise what prevented it."""
+        self.run(channel, (self._word, channel, body))
+
+    def run(self, channel: bytes, command: Command) -> Any:
+        """Return the reply to a command; raise what prevented it."""
         with self._taken() as kept:
             questions = self._questions[: kept.is_to_be_checked()]
             connection = kept.connection
-            commands = connection.pack_commands([*questions, (self._word, channel, body)])
+            commands = connection.pack_commands([*questions, command])
             connection.send_packed_command(commands, check_health=False)
             for question in questions:
                 self._read_role(kept, question)
-            connection.read_response(disable_decoding=True)
+            return connection.read_response(disable_decoding=True)
 
     @contextmanager
     def _taken(self) -> Iterator[Kept]:
@@ -152,13 +156,17 @@ class ClusterThreads:
 
     def publish(self, channel: bytes, body: bytes) -> None:
         """Return when the server has taken it; raise what prevented it."""
+        self.run(channel, (self._word, channel, self._stamps.next() + body))
+
+    def run(self, channel: bytes, command: Command) -> Any:
+        """Return the reply to a command at a channel's server; raise what prevented it."""
         slot = key_slot(channel)
         for _ in range(MOVES):
             address = self._find(slot)
             if address is None:
                 break
             try:
-                return self._server(address).publish(channel, self._stamps.next() + body)
+                return self._server(address).run(channel, command)
             except MovedError as error:
                 self._slots[slot] = (error.host or address[0], error.port)
             except (RedisError, OSError):
