@@ -71,6 +71,7 @@ HOUSE = [
     "groups.publication",
     "groups.subscriptions",
     "groups.kept",
+    "groups.readings",
     "groups.local",
     "groups.framed",
     "groups.member",

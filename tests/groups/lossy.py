@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.base import Position
 from wsconsumer.groups.histories import Histories
 from wsconsumer.groups.keeping import KeepingBackend
@@ -28,6 +29,7 @@ class LossyBackend(KeepingBackend):
     reads: ClassVar[list[Mapping[str, int | None]]]
     answers: ClassVar[asyncio.Event]
     asked: ClassVar[asyncio.Event]
+    unreadable: ClassVar[set[str]]
 
     losing = 0
 
@@ -40,6 +42,7 @@ class LossyBackend(KeepingBackend):
         cls.answers = asyncio.Event()
         cls.answers.set()
         cls.asked = asyncio.Event()
+        cls.unreadable = set()
 
     def __init__(self, location: Any, prefix: str, options: Mapping[str, Any]) -> None:
         super().__init__(location, prefix, options)
@@ -90,14 +93,19 @@ class LossyBackend(KeepingBackend):
         """Keep it, where nobody hears."""
         return self.histories.append(("", group), body, keep, key, lambda position: None)
 
-    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept]:
+    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept | BackendError]:
         self.reads.append(dict(after))
-        found = {group: self.histories.read(("", group), after[group]) for group in after}
+        found = {group: self._read(group, after[group]) for group in after}
         self.asked.set()
         await self.answers.wait()
         if self.failures:
             raise self.failures.pop()
         return found
+
+    def _read(self, group: str, after: int | None) -> Kept | BackendError:
+        if group in self.unreadable:
+            return BackendError("forbidden")
+        return self.histories.read(("", group), after)
 
     def read_sync(self, groups: Sequence[str]) -> Mapping[str, Position]:
         raise NotImplementedError

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from tests.fakes import CONNECT, KnownServer, disconnect, scope, sent, until
 from tests.groups.lossy import LossyBackend
 from wsconsumer import Group, WebsocketConsumer, abroadcast
 from wsconsumer.counters import counters
-from wsconsumer.groups import declared, kept, reconnecting
+from wsconsumer.groups import declared, kept, readings, reconnecting
 from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.keeping import Keep
 from wsconsumer.messages import Event, Message, MessageConsumer, on
@@ -280,7 +281,7 @@ async def test_a_last_broadcast_that_was_lost() -> None:
 
 async def test_the_look_comes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is made now and then while somebody is in a group that keeps."""
-    monkeypatch.setattr(kept, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(readings, "LOOK_EVERY", 0.01)
     async with page() as ws:
         await joined(ws)
         backend().losing = 1
@@ -366,6 +367,56 @@ async def test_a_backend_that_leaves_a_group_out(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(LossyBackend, "read", read_half)
     async with page() as ws:
         assert (await joined(ws))[1] == 0
+
+
+class OtherRooms(WebsocketConsumer):
+    """Is in other rooms."""
+
+    async def connect(self) -> None:
+        await self.join("room.b")
+        await self.join("room.c")
+
+
+async def test_groups_that_can_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are tried again after a while, for which others don't wait."""
+    monkeypatch.setattr(random, "uniform", max)  # so that it is 10 seconds
+    monkeypatch.setattr(reconnecting, "FIRST_DELAY", reconnecting.MAX_DELAY)
+    async with page() as ws, page(OtherRooms):
+        await joined(ws)
+        await until(lambda: {"room.c": None} in backend().reads)
+        backend().unreadable.update(["room.b", "room.c"])
+        backend().reads.clear()
+        for offset in (1, 3):
+            backend().resumed(["room.b", "room.c"])
+            backend().losing = 1
+            await abroadcast("room.a", "lost")
+            await abroadcast("room.a", "next")
+            assert await frame(ws) == said(offset, "lost")
+            assert await frame(ws) == said(offset + 1, "next")
+        asked = [group for after in backend().reads for group in after]
+        assert (asked.count("room.b"), asked.count("room.a")) == (1, 2)
+
+
+async def test_a_group_that_can_be_read_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Its gap is closed then, however often it was asked for; the log has two lines."""
+    async with page(OtherRooms) as other:
+        await joined(other)
+        await joined(other)
+        backend().unreadable.add("room.b")
+        backend().answers.clear()
+        backend().asked.clear()
+        backend().losing = 1
+        await abroadcast("room.b", "lost")
+        await abroadcast("room.b", "two")
+        await backend().asked.wait()
+        backend().resumed(["room.b"])
+        backend().answers.set()
+        await until(lambda: len(backend().reads) > 5)
+        backend().unreadable.clear()
+        for number, text in enumerate(["lost", "two"], 1):
+            assert await frame(other) == ({"group": "room.b", "offset": number}, text)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" is ")[2].split()[0] for line in lines] == ["away:", "back"]
 
 
 class Quitter(WebsocketConsumer):

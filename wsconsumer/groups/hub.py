@@ -19,12 +19,13 @@ from .budget import PATIENCE, Budget
 from .declared import kept
 from .envelope import Broadcast, log_malformed
 from .keeping import KeepingBackend
-from .kept import KeptGroup, Readings
+from .kept import KeptGroup
 from .loading import add_started, current_groups, discard_started, make_backend
 from .local import LocalGroup
 from .member import hearing_member
 from .names import check_group
 from .publication import Publication, keeping
+from .readings import Readings
 from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:

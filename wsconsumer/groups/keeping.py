@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .base import Backend, Position
+
+if TYPE_CHECKING:
+    from ..exceptions import BackendError
 
 
 class Keep(NamedTuple):
@@ -108,12 +111,13 @@ class KeepingBackend(Backend):
         return False
 
     @abstractmethod
-    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept]:
+    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept | BackendError]:
         """
         Return the history of each group: what is kept after an offset, or with ``None`` only where
         it stands. A group without a history gets one, with an epoch of its own.
 
-        Called on the loop of ``start()``. Raises ``BackendError`` if the engine can't be asked.
+        Called on the loop of ``start()``. A group that can't be read has a ``BackendError`` in its
+        place, so that it delays no other; one that is raised is that of all.
         """
 
     @abstractmethod

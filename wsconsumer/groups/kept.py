@@ -15,25 +15,21 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ..counters import counters
-from ..loops import start_task
 from .base import Position
 from .budget import BYTES, DELIVERIES
 from .envelope import Broadcast, log_malformed
 from .local import LocalGroup
-from .reconnecting import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .budget import Budget
-    from .keeping import Keep, KeepingBackend, Kept
+    from .keeping import Keep, Kept
     from .member import Member
+    from .readings import Readings
 
 JOIN_TIMEOUT: Final = 5.0
 """Seconds that a join waits to learn where the group stands, if the engine does not say."""
-
-LOOK_EVERY: Final = 60.0
-"""Seconds between two looks for a last broadcast that was lost."""
 
 MAX_DURING: Final = 1_000
 """Broadcasts that come while the history is read, before they are left to another read."""
@@ -197,7 +193,7 @@ class KeptGroup(LocalGroup):
         if self._epoch:
             self._readings.read(self)
 
-    # Reading the history; ``Readings`` calls these.
+    # Reading the history; ``readings.py`` calls these.
 
     def begin_read(self) -> int | None:
         """Begin to read; return after which offset, or ``None`` for only where it stands."""
@@ -269,103 +265,3 @@ class KeptGroup(LocalGroup):
         """Tell all members that something is missing for good, behind what is on its way."""
         counters["recovery_failed"] += 1
         self.deliver(Broadcast.reset(self.name, Position(self._epoch, self._top)))
-
-
-class Readings:
-    """
-    Reads histories for the groups of one event loop, one read at a time for all that wait.
-
-    A read that fails is tried again until it succeeds or nobody is left: a group whose gap is never
-    closed would be deaf.
-    """
-
-    def __init__(self, backend: KeepingBackend) -> None:
-        self._backend = backend
-        self._waiting: dict[KeptGroup, asyncio.Future[None]] = {}
-        self._outage = Outage("The history of groups")
-        self._groups: set[KeptGroup] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
-        self.turn: Final = asyncio.Lock()
-        """Whoever hands over what a member missed, one after the other: it may be much."""
-
-    def watch(self, group: KeptGroup) -> None:
-        """Look now and then whether the last broadcast to a group was lost."""
-        self._groups.add(group)
-        if self._timer is None:
-            self._start_timer()
-
-    def forget(self, group: KeptGroup) -> None:
-        """Look no more: nobody is in it."""
-        self._groups.discard(group)
-        if not self._groups and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _start_timer(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(LOOK_EVERY, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._start_timer()
-        self.look()
-
-    def look(self) -> None:
-        """Ask for what may be missing in any group."""
-        for group in self._groups:
-            group.look_for_more()
-
-    def read(self, group: KeptGroup) -> asyncio.Future[None]:
-        """Have a group's history read; return a future for when a read that begins now is over."""
-        if group not in self._waiting:
-            self._waiting[group] = asyncio.get_running_loop().create_future()
-        if self._task is None:
-            self._task = start_task(self._read_all())
-        return self._waiting[group]
-
-    async def _read_all(self) -> None:
-        try:
-            while self._waiting:
-                # One turn later, so that all that ask in this one are read together.
-                await asyncio.sleep(0)
-                await self._read_waiting()
-        finally:
-            self._task = None
-
-    async def _read_waiting(self) -> None:
-        batch, self._waiting = self._waiting, {}
-        for group in [group for group in batch if group.is_over]:
-            batch.pop(group).set_result(None)
-        if not batch:
-            return
-        try:
-            found = await self._backend.read({group.name: group.begin_read() for group in batch})
-            missing = [group.name for group in batch if group.name not in found]
-            if missing:
-                raise ValueError(f"the backend did not read {missing!r}")
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
-            delay = self._outage.failed(error)
-            for group, done in batch.items():
-                group.give_up_read()
-                chain(self._waiting.setdefault(group, done), done)
-            await asyncio.sleep(delay)
-            return
-        self._outage.over()
-        for group, done in batch.items():
-            if group.adopt(found[group.name]):
-                self.read(group)
-            done.set_result(None)
-
-    async def aclose(self) -> None:
-        """Read no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-
-def chain(first: asyncio.Future[None], second: asyncio.Future[None]) -> None:
-    """Have the second future done when the first is; they may be the same."""
-    if first is not second:
-        first.add_done_callback(lambda _: second.set_result(None))

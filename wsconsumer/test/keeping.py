@@ -11,12 +11,13 @@ import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
 
-from ..groups.keeping import Keep, KeepingBackend
+from ..exceptions import BackendError
+from ..groups.keeping import Keep, KeepingBackend, Kept
 from .contract import ODD_NAMES, PREFIX, BackendContract
 from .listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from ..groups.base import Position
 
@@ -39,8 +40,17 @@ class Keeper(Listener):
 
     async def read(self, group: str, after: int | None) -> tuple[int, list[tuple[int, bytes]]]:
         """Return the top of a group, and what is kept after an offset."""
-        kept = (await self.keeping.read({group: after}))[group]
+        kept = (await self.read_all({group: after}))[group]
         return kept.top, [(offset, body) for offset, body in kept.messages]
+
+    async def read_all(self, after: Mapping[str, int | None]) -> dict[str, Kept]:
+        """Return the histories of groups; raise what prevented it."""
+        found: dict[str, Kept] = {}
+        for group, kept in (await self.keeping.read(after)).items():
+            if isinstance(kept, BackendError):
+                raise kept
+            found[group] = kept
+        return found
 
     def positions_of(self, group: str) -> list[tuple[int, bytes]]:
         """Return the offsets and bodies that came for a group, in order of arrival."""
@@ -161,7 +171,7 @@ class KeepingContract(BackendContract):
         async with self.keeping(*groups) as one:
             for group in groups:
                 await one.append(group, group.encode())
-            found = await one.keeping.read(dict.fromkeys(groups, 0))
+            found = await one.read_all(dict.fromkeys(groups, 0))
             assert {group: list(map(tuple, kept.messages)) for group, kept in found.items()} == {
                 group: [(1, group.encode())] for group in groups
             }
@@ -170,7 +180,7 @@ class KeepingContract(BackendContract):
     async def test_a_group_that_was_never_spoken_to(self) -> None:
         """A reader finds an epoch and the top 0, which the first append goes on from."""
         async with self.keeping("g") as one:
-            kept = (await one.keeping.read({"g": None}))["g"]
+            kept = (await one.read_all({"g": None}))["g"]
             assert kept.epoch
             assert kept.top == 0
             (first,) = await one.append("g", b"a")

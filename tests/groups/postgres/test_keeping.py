@@ -275,7 +275,7 @@ async def test_several_groups_in_any_order(postgres: Postgres) -> None:
     async with keeping() as one:
         writers = (in_thread(partial(write, name)) for name in range(WRITERS))
         await asyncio.gather(read(one), *writers)
-        found = await one.keeping.read(dict.fromkeys(groups, 0))
+        found = await one.read_all(dict.fromkeys(groups, 0))
         assert sum(kept.top for kept in found.values()) == WRITERS * EACH * 3 + EACH
         for kept in found.values():
             assert [offset for offset, _ in kept.messages] == list(range(1, kept.top + 1))
@@ -366,7 +366,7 @@ async def test_reading_in_a_transaction() -> None:
 
         loop = asyncio.get_running_loop()
         found = await in_thread(work)
-        kept = await one.keeping.read({"g": None, "h": None})
+        kept = await one.read_all({"g": None, "h": None})
         assert {group: kept[group].epoch for group in kept} == {
             group: position.epoch for group, position in found.items()
         }

@@ -197,6 +197,18 @@ async def test_a_right_is_missing(own: Redis, rules: list[str]) -> None:
             await asyncio.to_thread(one.keeping.append_sync, "g", b"body", KEEP, None)
 
 
+async def test_a_group_that_the_user_may_not_read(own: Redis) -> None:
+    """Others are read all the same."""
+    url = allow(own, "~{contract:public*", *RIGHTS.split())
+    async with keeping(url) as one:
+        (first,) = await one.append("public", b"body")
+        found = await one.keeping.read({"private": 0, "public": 0})
+        assert isinstance(found["private"], BackendError)
+        with pytest.raises(BackendError, match="more rights"):
+            await one.read("private", 0)
+        assert found["public"] == (*first, [(1, b"body")])
+
+
 async def test_a_channel_that_is_allowed_later(
     own: Redis, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,7 +407,7 @@ async def test_keys_that_move(cluster: RedisCluster, said: Said) -> None:
         await asyncio.gather(*waiting)
         assert await one.append("g", b"last") == [(first.epoch, 5)]
         await until_resumed(one, "g")
-        kept = (await one.keeping.read({"g": 0}))["g"]
+        kept = (await one.read_all({"g": 0}))["g"]
         assert kept.epoch != first.epoch  # it is another server
     assert said.lines == []
 

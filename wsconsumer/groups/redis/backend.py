@@ -180,14 +180,17 @@ class RedisBackend(KeepingBackend):
     def _append(self, channel: bytes, body: bytes, keep: Keep, key: str | None) -> Command:
         return append_command(self._commands.publish, channel, body, keep, key, new_epoch())
 
-    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept]:
+    async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept | BackendError]:
         found = await asyncio.gather(*map(self._read, after, after.values()))
         return dict(zip(after, found, strict=True))
 
-    async def _read(self, group: str, after: int | None) -> Kept:
+    async def _read(self, group: str, after: int | None) -> Kept | BackendError:
         channel = self._channel(group)
         command = read_command(channel, after, new_epoch())
-        return self._kept(await self._run(channel, command, len(READ)))
+        try:
+            return self._kept(await self._run(channel, command, len(READ)))
+        except BackendError as error:
+            return error
 
     def read_sync(self, groups: Sequence[str]) -> Mapping[str, Position]:
         return {group: self._read_sync(group).position for group in groups}
