@@ -1,6 +1,6 @@
 """
-Groups that keep under stress, in one process: an engine that loses, doubles and forgets, and pages
-that come and go. Seeded: the same seed does the same things.
+Groups that keep under stress: an engine in trouble, and pages that come and go, in this process.
+Seeded: the same seed makes the same clients do the same things.
 
 What a page saw is judged: between two reloads it has every broadcast once and in order (I1 to I3),
 a retried key is one broadcast (I5), and when all is quiet everybody has the last one or was told to
@@ -11,22 +11,26 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tests.groups.lossy import LossyBackend
-from wsconsumer import WebsocketConsumer, abroadcast
+from wsconsumer import BackendError, WebsocketConsumer, abroadcast, broadcast
 from wsconsumer.groups.hub import hub
 from wsconsumer.test import Page, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from wsconsumer.test import Websocket
 
 GROUPS: Final = ("room.a", "room.b")
 STEPS: Final = 600
 PAGES: Final = 6
+
+PATIENCE = 5.0
+"""Seconds in which everybody has the last broadcast, once nothing happens any more."""
 
 
 class Room(WebsocketConsumer):
@@ -60,53 +64,30 @@ class Watched(Page):
         return seen, answer
 
 
-class Stress:
-    """One run."""
+class Trouble(Protocol):
+    """What happens to an engine."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311  # a seed is wanted
-        self._pages = [Watched() for _ in range(PAGES)]
-        self._open: dict[Watched, tuple[Websocket, AsyncExitStack]] = {}
-        self._said = dict.fromkeys(GROUPS, 0)
-        self._reading: asyncio.Task[None] | None = None
+    async def happen(self, chance: random.Random) -> None:
+        """Let something happen."""
 
-    async def run(self) -> list[str]:
-        """Return what was wrong."""
-        hub()
-        for _ in range(STEPS):
-            await self._random.choices(
-                [self._say, self._come_or_go, self._trouble, self._rest], [10, 3, 3, 2]
-            )[0]()
-        return await self._end()
+    def rest(self) -> AbstractAsyncContextManager[None]:
+        """Let answers come late while the block runs."""
 
-    async def _say(self) -> None:
-        group = self._random.choice(GROUPS)
-        self._said[group] += 1
-        text = f"{group} {self._said[group]}"
-        if self._random.random() < 0.1:
-            await abroadcast(group, text, key=text)
-            await abroadcast(group, text, key=text)
-        else:
-            await abroadcast(group, text)
+    def end(self) -> None:
+        """Let nothing happen any more."""
 
-    async def _come_or_go(self) -> None:
-        page = self._random.choice(self._pages)
-        if page not in self._open:
-            stack = AsyncExitStack()
-            opened = connect(Room, page=page, allow_unread=True)
-            self._open[page] = (await stack.enter_async_context(opened), stack)
-        else:
-            ws, stack = self._open.pop(page)
-            await ws.vanish()
-            await stack.aclose()
 
-    async def _trouble(self) -> None:
+class LossyTrouble:
+    """What happens to ``LossyBackend``, which does as it is told."""
+
+    async def happen(self, chance: random.Random) -> None:
+        """Lose, double, forget, fail, or subscribe anew."""
         engine = LossyBackend.made
-        match self._random.randrange(6):
+        match chance.randrange(6):
             case 0 | 1:
-                engine.losing = self._random.choice([1, 1, 2, 8])
+                engine.losing = chance.choice([1, 1, 2, 8])
             case 2:
-                await self._say_again(engine)
+                await self._say_again(engine, chance)
             case 3:
                 engine.histories.clear()
             case 4:
@@ -114,58 +95,123 @@ class Stress:
             case 5:
                 engine.resumed(GROUPS)
 
-    async def _say_again(self, engine: LossyBackend) -> None:
-        """Deliver something once more, as an engine may after a hiccup."""
+    async def _say_again(self, engine: LossyBackend, chance: random.Random) -> None:
+        group = chance.choice(GROUPS)
+        kept = await engine.peek(group)
+        if kept.messages:
+            offset, body = chance.choice(kept.messages)
+            await engine.redeliver(group, body, engine.position(kept.epoch, offset))
+
+    @asynccontextmanager
+    async def rest(self) -> AsyncIterator[None]:
+        """Answer no read while the block runs."""
+        LossyBackend.answers.clear()
+        yield
+        LossyBackend.answers.set()
+
+    def end(self) -> None:
+        """Lose the last broadcast, which nothing shows but a look, and be well then."""
+        LossyBackend.made.losing = 1
+        LossyBackend.failures.clear()
+
+
+class Stress:
+    """One run: so many steps, or until a time."""
+
+    def __init__(self, seed: int, trouble: Trouble) -> None:
+        self._random = random.Random(seed)  # noqa: S311  # a seed is wanted
+        self._trouble = trouble
+        self._pages = [Watched() for _ in range(PAGES)]
+        self._open: dict[Watched, tuple[Websocket, AsyncExitStack]] = {}
+        self.said = dict.fromkeys(GROUPS, 0)
+
+    async def run(self, steps: Iterable[object]) -> list[str]:
+        """Return what was wrong."""
+        hub()
+        for _ in steps:
+            await self._random.choices(
+                [self._say, self._come_or_go, self._happen, self._rest], [10, 3, 3, 2]
+            )[0]()
+        return await self._end()
+
+    @property
+    def reloads(self) -> int:
+        """How often a page was told to reload."""
+        return sum(len(page.reloads) for page in self._pages)
+
+    async def _happen(self) -> None:
+        await self._trouble.happen(self._random)
+
+    async def _say(self) -> None:
+        """Say the next number; whoever can't be sure that it was taken says it again."""
         group = self._random.choice(GROUPS)
-        kept = (await engine.peek(group)).messages
-        if kept:
-            epoch = (await engine.peek(group)).epoch
-            offset, body = self._random.choice(kept)
-            await engine.redeliver(group, body, engine.position(epoch, offset))
+        self.said[group] += 1
+        text = f"{group} {self.said[group]}"
+        times = 2 if self._random.random() < 0.1 else 1
+        while times:
+            try:
+                if self._random.random() < 0.2:
+                    await asyncio.to_thread(broadcast, group, text, key=text)
+                else:
+                    await abroadcast(group, text, key=text)
+            except BackendError:
+                await asyncio.sleep(0.05)
+            else:
+                times -= 1
+
+    async def _come_or_go(self) -> None:
+        page = self._random.choice(self._pages)
+        if page in self._open:
+            ws, stack = self._open.pop(page)
+            await ws.vanish()
+            await stack.aclose()
+        else:
+            await self._come(page)
+
+    async def _come(self, page: Watched) -> None:
+        stack = AsyncExitStack()
+        opened = connect(Room, page=page, allow_unread=True)
+        self._open[page] = (await stack.enter_async_context(opened), stack)
 
     async def _rest(self) -> None:
         """Let reads answer late: some broadcasts come in the middle of them."""
-        answers = LossyBackend.answers
-        answers.clear()
-        for _ in range(self._random.randrange(3)):
-            await self._say()
-        answers.set()
+        async with self._trouble.rest():
+            for _ in range(self._random.randrange(3)):
+                await self._say()
         for _ in range(self._random.randrange(4)):
             await asyncio.sleep(0)
 
     async def _end(self) -> list[str]:
         """Let everything come to rest, look for what was lost last, and judge."""
-        engine = LossyBackend.made
-        engine.losing = 0
-        engine.failures.clear()
         for page in self._pages:
             if page not in self._open:
-                stack = AsyncExitStack()
-                opened = connect(Room, page=page, allow_unread=True)
-                self._open[page] = (await stack.enter_async_context(opened), stack)
-        engine.losing = 1
+                await self._come(page)
+        self._trouble.end()
         await self._say()
-        engine.losing = 0
         readings = hub()._readings  # noqa: SLF001
         assert readings is not None
-        readings.look()
-        for ws, _ in self._open.values():
-            await ws.settle()
-        wrong = list(self._violations())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while any(self._late()):
+                    readings.look()
+                    for ws, _ in self._open.values():
+                        await ws.settle()
+                    await asyncio.sleep(0)
+        wrong = [f"page {n}: {each}" for n, page in enumerate(self._pages) for each in page.wrong]
+        wrong += self._late()
         for _, stack in self._open.values():
             await stack.aclose()
         return wrong
 
-    def _violations(self) -> Iterator[str]:
+    def _late(self) -> Iterator[str]:
         for number, page in enumerate(self._pages):
-            yield from (f"page {number}: {each}" for each in page.wrong)
             for group, last in page.last.items():
-                if last != self._said[group]:
-                    said = self._said[group]
+                if last != self.said[group]:
+                    said = self.said[group]
                     yield f"page {number}: {group}: {said} was said last, and it has {last}"
 
 
 async def run(seed: int) -> list[str]:
-    """Return what was wrong in the run of a seed."""
-    result: Any = await Stress(seed).run()
+    """Return what was wrong in the run of a seed, with an engine that does as it is told."""
+    result: Any = await Stress(seed, LossyTrouble()).run(range(STEPS))
     return list(result)

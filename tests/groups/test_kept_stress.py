@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.groups import kept_stress
 from tests.groups.kept_stress import run
 from tests.groups.lossy import LossyBackend
 from wsconsumer import Group
@@ -93,6 +94,7 @@ MUTANTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", MUTANTS)
 async def test_the_stress_catches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cursor with a mistake in it is found out within a few seeds."""
+    monkeypatch.setattr(kept_stress, "PATIENCE", 0.2)
     for method, mutant in MUTANTS[name].items():
         monkeypatch.setattr(KeptGroup, method, mutant)
     for seed in range(12):
