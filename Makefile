@@ -76,6 +76,7 @@ bench: $(VENV)/.installed-bench ## Measure, and print the figures
 
 stress: $(VENV)/.installed-test ## Let servers, clients and engines come and go (ARGS="--seconds 60")
 	$(RUN) -m tests.stress $(ARGS)
+	$(RUN) -m tests.kept_stress $(ARGS)
 
 attack: $(VENV)/.installed-test ## Attack every server and engine, and print what happens (ARGS="--quick")
 	$(RUN) -m tests.attacks $(ARGS)
