@@ -12,7 +12,7 @@ from tests.groups import kept_stress
 from tests.groups.kept_stress import run
 from tests.groups.lossy import LossyBackend
 from wsconsumer import Group
-from wsconsumer.groups import declared, kept, reconnecting
+from wsconsumer.groups import declared, readings, reconnecting
 from wsconsumer.groups.hub import close_hub
 from wsconsumer.groups.kept import KeptGroup
 from wsconsumer.test import real_engine
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(autouse=True)
 async def _engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     monkeypatch.setattr(reconnecting, "FIRST_DELAY", 0)
-    monkeypatch.setattr(kept, "LOOK_EVERY", 3600)
+    monkeypatch.setattr(readings, "LOOK_EVERY", 3600)
     settings.WSCONSUMER = {"GROUPS": {"BACKEND": "tests.groups.lossy.LossyBackend"}}
     with real_engine(), declared.only():
         Group("room.{slug}", keep=5)
