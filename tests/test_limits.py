@@ -14,10 +14,18 @@ from wsconsumer.limits import LIMITS
 def test_the_limits() -> None:
     """These are the class attributes with a default in the settings."""
     assert {name: getattr(WebsocketConsumer, name) for name in LIMITS} == {
+        "connect_timeout": 10,
+        "idle_timeout": None,
         "max_groups": 100,
+        "max_lifetime": None,
+        "max_message_size": 1024 * 1024,
+        "max_tasks": 1000,
         "outbox_limit": 1024 * 1024,
         "outbox_policy": "close",
+        "rate_limit": None,
+        "rate_limit_per_user": None,
         "send_timeout": 30,
+        "slow_hook_seconds": 30,
     }
 
 
@@ -35,6 +43,23 @@ def test_who_has_the_last_word() -> None:
 
 MISTAKES = [
     ("max_groups", 0, "must be an int of at least 1, got 0. The default is 100."),
+    ("connect_timeout", 0, "must be None or a number of seconds above 0, got 0. The default is"),
+    ("idle_timeout", float("inf"), "must be None or a number of seconds above 0, got inf."),
+    ("idle_timeout", -1, "got -1. The default is None."),
+    ("max_lifetime", "1h", "must be None or a number of seconds above 0, got '1h'."),
+    ("max_message_size", 0, "must be None or an int of bytes, at least 1, got 0."),
+    ("max_tasks", None, "must be an int of at least 1, got None. The default is 1000."),
+    (
+        "rate_limit",
+        20,
+        'must be None or a rate per second, minute or hour, such as "20/s"',
+    ),
+    ("rate_limit", "20", "got '20'. The default is None."),
+    ("rate_limit", "0/s", "got '0/s'."),
+    ("rate_limit", "20/sec", "got '20/sec'."),
+    ("rate_limit", "20 / s", "got '20 / s'."),
+    ("rate_limit_per_user", "20/d", "got '20/d'."),
+    ("slow_hook_seconds", False, "must be None or a number of seconds above 0, got False."),
     ("outbox_limit", -1, "must be an int of bytes, 0 or more, got -1."),
     ("outbox_limit", True, "must be an int of bytes"),
     ("outbox_policy", "drop", 'must be "close", "drop_oldest" or "drop_newest", got \'drop\'.'),

@@ -85,6 +85,20 @@ class Spawning(Plain):
         await asyncio.get_running_loop().create_future()
 
 
+class Limited(Plain):
+    """Has all the limits that are off by default."""
+
+    idle_timeout = 60
+    max_lifetime = 60
+    rate_limit = "9/s"
+
+
+class Flooded(Limited):
+    """Gets more messages than it takes."""
+
+    rate_limit = "1/h"
+
+
 class FailingTask(Plain):
     """Has a task that fails."""
 
@@ -118,7 +132,7 @@ class FailingServer(Wire):
 
 @pytest.mark.parametrize(
     "kind",
-    [Plain, Member, Left, Hearing, FailingToHear, Spawning, FailingTask],
+    [Plain, Member, Left, Hearing, FailingToHear, Spawning, Limited, Flooded, FailingTask],
 )
 @pytest.mark.parametrize("server", [Wire, KnownServer, FailingServer])
 @pytest.mark.parametrize(

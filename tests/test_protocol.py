@@ -59,6 +59,7 @@ def test_close_codes() -> None:
         "BAD_GATEWAY": 1014,
         "NOT_AUTHENTICATED": 4401,
         "TIMED_OUT": 4408,
+        "RATE_LIMITED": 4429,
         "REFUSED": 4503,
         "NO_SUCH_SOCKET": 4504,
     }

@@ -7,6 +7,7 @@ from .exceptions import (
     InvalidEvent,
     InvalidState,
     TooManyGroups,
+    TooManyTasks,
     WsconsumerError,
 )
 from .groups import Group, abroadcast, broadcast
@@ -24,6 +25,7 @@ __all__ = [
     "InvalidState",
     "JsonWebsocketConsumer",
     "TooManyGroups",
+    "TooManyTasks",
     "WebsocketConsumer",
     "WsconsumerError",
     "abroadcast",

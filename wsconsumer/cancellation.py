@@ -24,6 +24,7 @@ class Cause(enum.Enum):
 
     SERVER = "the server is stopping, or the code that runs the application wants it to end"
     CLIENT_LEFT = "the client has left while a hook was running for it"
+    UNDECIDED = "connect() did not decide within connect_timeout"
     OVERDUE = "a hook did not end in time after its own close()"
     CLOSE_UNANSWERED = "the server did not report the end of a connection that we closed"
     STRAY = "something that a hook awaited had been cancelled: an error like any other"
@@ -54,6 +55,12 @@ class Cancellations:
         if not isinstance(error, GeneratorExit):
             return False
         return not (self.is_current() if task is None else is_current(task))
+
+    def coroutine(self) -> object:
+        """Return the coroutine of the task, as far as it can be seen."""
+        # A server's own kind of task may not show it.
+        get_coro = getattr(self._task, "get_coro", None)
+        return None if get_coro is None else get_coro()
 
     def release(self) -> None:
         """Let go of the task, which has ended: its exception may lead back to us."""

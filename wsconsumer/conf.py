@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
@@ -17,6 +18,8 @@ from django.core.exceptions import ImproperlyConfigured
 from . import origins
 from .escaping import quote
 from .protocol import OWN_SUBPROTOCOL, is_token
+from .rates import EXPECTED as EXPECTED_RATE
+from .rates import is_rate
 
 
 class Setting(NamedTuple):
@@ -50,6 +53,18 @@ def _is_size(value: Any) -> bool:
 
 def _is_seconds(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_count_or_none(value: Any) -> bool:
+    return value is None or _is_count(value)
+
+
+def _is_seconds_or_none(value: Any) -> bool:
+    return value is None or (_is_seconds(value) and isfinite(value))
+
+
+def _is_rate_or_none(value: Any) -> bool:
+    return value is None or is_rate(value)
 
 
 def _is_path(value: Any) -> bool:
@@ -110,6 +125,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         "None or the dotted path of a function that returns an address",
         "mysite.addresses.of_client",
     ),
+    "CONNECT_TIMEOUT": Setting(
+        10.0, _is_seconds_or_none, "None or a number of seconds above 0", 10
+    ),
     "GROUPS": Setting(
         {},
         _is_mapping,
@@ -117,7 +135,15 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         {"BACKEND": "wsconsumer.groups.redis.RedisBackend", "LOCATION": "redis://localhost:6379"},
     ),
     "HANDSHAKE_THREADS": Setting(4, _is_count, "an int of at least 1", 4),
+    "IDLE_TIMEOUT": Setting(None, _is_seconds_or_none, "None or a number of seconds above 0", 600),
     "MAX_GROUPS": Setting(100, _is_count, "an int of at least 1", 100),
+    "MAX_LIFETIME": Setting(
+        None, _is_seconds_or_none, "None or a number of seconds above 0", 12 * 3600
+    ),
+    "MAX_MESSAGE_SIZE": Setting(
+        1024 * 1024, _is_count_or_none, "None or an int of bytes, at least 1", 65536
+    ),
+    "MAX_TASKS": Setting(1000, _is_count, "an int of at least 1", 100),
     "OUTBOX_LIMIT": Setting(1024 * 1024, _is_size, "an int of bytes, 0 or more", 65536),
     "OUTBOX_POLICY": Setting(
         "close",
@@ -125,7 +151,12 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         '"close", "drop_oldest" or "drop_newest"',
         "close",
     ),
+    "RATE_LIMIT": Setting(None, _is_rate_or_none, EXPECTED_RATE, "20/s"),
+    "RATE_LIMIT_PER_USER": Setting(None, _is_rate_or_none, EXPECTED_RATE, "100/s"),
     "SEND_TIMEOUT": Setting(30.0, _is_seconds, "a number of seconds above 0", 30),
+    "SLOW_HOOK_SECONDS": Setting(
+        30.0, _is_seconds_or_none, "None or a number of seconds above 0", 30
+    ),
     "THREAD_CONTEXT": Setting(
         None,
         _is_path,

@@ -200,7 +200,8 @@ class WebsocketConsumer(Limits, ConsumerView):
         Run a coroutine beside the hooks, as a task that belongs to this connection.
 
         It is cancelled and awaited before ``disconnect()``; an exception in it is handled like a
-        hook's. Raises ``InvalidState`` once the connection has ended.
+        hook's. Raises ``InvalidState`` once the connection has ended, ``TooManyTasks`` beyond
+        ``max_tasks``.
         """
         return self._wsconsumer.spawn(coroutine)
 

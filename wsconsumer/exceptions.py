@@ -5,6 +5,7 @@ Every error of ours, split by who is at fault.
     ├── InvalidState      the application called a verb that the connection's state forbids
     ├── ConnectionClosed  nobody: the other side is gone, or the socket was already closed
     ├── TooManyGroups     the application, or a client that it lets choose: a join beyond the limit
+    ├── TooManyTasks      the same, for a spawn beyond the limit
     ├── BackendError      the engine that carries groups between processes did not take a message
     └── InvalidEvent      the server sent an event that ASGI does not allow here
 
@@ -39,6 +40,10 @@ class ConnectionClosed(WsconsumerError):
 
 class TooManyGroups(WsconsumerError):
     """A connection asked to be in more groups than ``max_groups``; it is in those before."""
+
+
+class TooManyTasks(WsconsumerError):
+    """A connection was to run more tasks than ``max_tasks``; those before run on."""
 
 
 class BackendError(WsconsumerError):

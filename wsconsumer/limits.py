@@ -23,7 +23,31 @@ class Limit:
 
 
 class Limits:
-    """The limits that every consumer has."""
+    """The limits that every consumer has; where one may be ``None``, that is no limit."""
+
+    connect_timeout: float | None = cast("float | None", Limit())
+    """Seconds in which ``connect()`` must decide, or the client gets 503; 10."""
+
+    idle_timeout: float | None = cast("float | None", Limit())
+    """Seconds without a message from the client, then it is closed with 4408; ``None``."""
+
+    max_lifetime: float | None = cast("float | None", Limit())
+    """Seconds from accept to a close with 4408, 10 % more or less; ``None``."""
+
+    max_message_size: int | None = cast("int | None", Limit())
+    """Bytes of a message, text in UTF-8; a bigger one closes with 1009; 1 MiB."""
+
+    rate_limit: str | None = cast("str | None", Limit())
+    """Messages of a connection, such as ``"20/s"``; one more closes with 4429; ``None``."""
+
+    rate_limit_per_user: str | None = cast("str | None", Limit())
+    """The same for all connections of a user to this class, in one process; ``None``."""
+
+    max_tasks: int = cast("int", Limit())
+    """Tasks of ``spawn()`` that may run at a time; 1,000."""
+
+    slow_hook_seconds: float | None = cast("float | None", Limit())
+    """Seconds after which the log says where a hook waits; 30."""
 
     max_groups: int = cast("int", Limit())
     """Groups that a connection may be in; default ``WSCONSUMER["MAX_GROUPS"]``, 100."""

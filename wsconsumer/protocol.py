@@ -112,6 +112,7 @@ class CloseCode(enum.IntEnum):
     BAD_GATEWAY = 1014
     NOT_AUTHENTICATED = 4401
     TIMED_OUT = 4408
+    RATE_LIMITED = 4429
     REFUSED = 4503
     NO_SUCH_SOCKET = 4504
 

@@ -15,9 +15,13 @@ from .cancellation import Cause
 from .counters import counters
 from .escaping import escape, message_of, quote
 from .hints import add_hint
-from .log_thread import log
+from .log_thread import log, log_thread
+from .waiting import describe_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
     from django.http import HttpRequest
 
     class Requested(Protocol):
@@ -62,6 +66,8 @@ def _signal(sender: type, request: HttpRequest, error: BaseException) -> None:
 
 def log_cancelled(consumer: Requested, hook: str, cause: Cause) -> None:
     """Log that a hook was cancelled; one that took too long was named before."""
+    if cause is Cause.UNDECIDED:
+        return
     counters["hook_interrupted"] += 1
     if cause is Cause.CLIENT_LEFT:
         logger.info(
@@ -120,17 +126,58 @@ def log_ignored(consumer: Requested, hook: str) -> None:
 
 
 def log_too_big(consumer: Requested) -> None:
-    """Log a connection that ended because a message was too long for one of both sides."""
+    """Log and count a connection that ended because a message was too long for somebody."""
+    counters["message_too_big"] += 1
     log(
         logger,
         logging.WARNING,
-        "%s on %s was closed with 1009: a message was too big. What clients send is limited by the "
-        "server (daphne --websocket-max-message-size, uvicorn --ws-max-size, hypercorn "
-        "--websocket-max-message-size), what they get by their own library.",
+        "%s on %s was closed with 1009: a message was too big. What clients send is limited by "
+        "max_message_size and by the server (daphne --websocket-max-message-size, uvicorn "
+        "--ws-max-size, hypercorn --websocket-max-message-size), what they get by their own "
+        "library.",
         type(consumer).__name__,
         escape(consumer.request.path),
         from_stranger=True,
     )
+
+
+def log_undecided(consumer: Requested, seconds: float | None, frames: Sequence[FrameType]) -> None:
+    """Log and count a ``connect()`` that did not decide in time."""
+    counters["connect_timed_out"] += 1
+    log(
+        logger,
+        logging.WARNING,
+        "%s.connect() on %s has not decided within %g seconds (connect_timeout); denying with 503. "
+        "It waits here:\n%s",
+        type(consumer).__name__,
+        escape(consumer.request.path),
+        seconds,
+        describe_frames(frames),
+        extra={"request": consumer.request},
+        from_stranger=True,
+    )
+
+
+def log_rate(consumer: Requested, rate: str) -> None:
+    """Log and count a connection whose client sent too many messages."""
+    counters["rate_limited"] += 1
+    log(
+        logger,
+        logging.WARNING,
+        "%s on %s: closing with 4429, the client sent more than %s (%s).",
+        type(consumer).__name__,
+        escape(consumer.request.path),
+        rate,
+        describe_user(consumer.request),
+        extra={"request": consumer.request},
+        from_stranger=True,
+    )
+
+
+def loaded_user(request: HttpRequest) -> object:
+    """Return the user of a request; ``None``, or Django's ``empty`` where it was not loaded."""
+    user = getattr(request, "user", None)
+    return vars(user).get("_wrapped") if isinstance(user, LazyObject) else user
 
 
 def describe_user(request: HttpRequest) -> str:
@@ -139,9 +186,7 @@ def describe_user(request: HttpRequest) -> str:
 
     A project's ``__str__`` may ask the database, which is an error in async code.
     """
-    user = getattr(request, "user", None)
-    if isinstance(user, LazyObject):
-        user = vars(user).get("_wrapped")
+    user = loaded_user(request)
     if user is None:
         return "no user"
     if user is empty:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 from .cancellation import Cancellations, Cause, consists_of, contains
 from .connection.connection import STOP_TIMEOUT, Connection
 from .connection.monitor import monitor
-from .exceptions import ConnectionClosed, InvalidState
+from .exceptions import ConnectionClosed
 from .group_hooks import GroupHooks
 from .groups.base import Position
 from .groups.framed import FramedMember
@@ -24,10 +24,11 @@ from .groups.hub import Hub, hub
 from .groups.member import Member
 from .hints import NotConnected
 from .hooks import check_answer
+from .limiting import Limiting
 from .protocol import Action, CloseCode, ConnectionState, empty_message
 from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, log_too_big
 from .sessions import warn_if_changed
-from .spawned import SpawnedTasks, check_coroutine, name_of
+from .spawned import Spawning
 from .verdicts import close_code_for, status_for
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Consumer(Protocol):
     async def group_reset(self, group: str) -> None: ...
 
 
-class Session(GroupHooks):
+class Session(Limiting, Spawning, GroupHooks):
     """
     Runs one consumer; ``connection`` is there once it is being served.
 
@@ -85,7 +86,6 @@ class Session(GroupHooks):
         "_limits",
         "_loop",
         "_monitor",
-        "_spawned",
         "connection",
         "handling",
         "member",
@@ -129,7 +129,7 @@ class Session(GroupHooks):
         self._limits = limits
         self._hears_groups = hears_groups or hears_resets
         self._hears_resets = hears_resets
-        self._spawned: SpawnedTasks | None = None
+        self._spawned = None
         self._closed_by: Event | None = None
         self._deadline: float | None = None
         self._is_ending = False
@@ -142,6 +142,7 @@ class Session(GroupHooks):
         self._begin()
         try:
             accepted = await self._connect()
+            short = self._short
             while accepted:
                 event = await connection.receive()
                 # Only a message has text, so most events need no look at their type.
@@ -156,6 +157,8 @@ class Session(GroupHooks):
                         continue
                 if connection.state is not _OPEN:
                     self._dropped += 1
+                    continue
+                if len(data) > short and await self._is_too_big(data):
                     continue
                 self.handling = event
                 try:
@@ -186,6 +189,7 @@ class Session(GroupHooks):
         connection = self.connection
         if not await connection.receive_connect():
             return False
+        self._begin_limits()
         self.handling = {"type": "websocket.connect"}
         try:
             check_answer(self._consumer, await self._consumer.connect())
@@ -196,6 +200,7 @@ class Session(GroupHooks):
             if not await self._contain("connect", error):
                 raise
         self.handling = None
+        await self._end_connecting()
         if connection.accepted and connection.speaks_own:
             self._monitor.heartbeats.add(connection, self._loop.time())
         return connection.accepted
@@ -372,26 +377,3 @@ class Session(GroupHooks):
         """Broadcast to a group, on request not to this connection."""
         self.connection.check_loop("broadcast()")
         await hub().publish(group, data, without=None if include_self else self.member, key=key)
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
-        """Start a task that ends with the connection."""
-        owner = self.connection.owner
-        check_coroutine(coroutine, owner)
-        try:
-            self.connection.check_loop("spawn()")
-            if self.connection.state is ConnectionState.CLOSED:
-                raise InvalidState(f"{owner}.spawn() comes too late: the connection is CLOSED.")
-        except InvalidState:
-            coroutine.close()
-            raise
-        if self._spawned is None:
-            self._spawned = SpawnedTasks(owner)
-        return self._spawned.start(self._guard(coroutine), coroutine)
-
-    async def _guard(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = id(asyncio.current_task())
-        try:
-            await coroutine
-        except BaseException as error:
-            if not await self._contain(name_of(coroutine), error, task):
-                raise

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from .cancellation import CANCEL_TIMEOUT
 from .escaping import escape, quote
+from .exceptions import InvalidState, TooManyTasks
 from .log_thread import log
+from .protocol import ConnectionState
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from .connection.connection import Connection
+    from .limits import Limits
 
 logger = logging.getLogger("wsconsumer.consumer")
 
@@ -77,3 +82,50 @@ def name_of(coroutine: object) -> str:
     """Return the name of the function that a coroutine came from."""
     name: str = getattr(coroutine, "__name__", "spawn")
     return name
+
+
+class Spawning:
+    """The part of a session that runs tasks beside the hooks."""
+
+    __slots__ = ("_spawned",)
+
+    _spawned: SpawnedTasks | None
+
+    if TYPE_CHECKING:
+        connection: Connection
+        _limits: Limits
+
+        def _contain(
+            self, hook: str, error: BaseException, task: int | None = None
+        ) -> Coroutine[Any, Any, bool]: ...
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+        """Start a task that ends with the connection."""
+        owner = self.connection.owner
+        check_coroutine(coroutine, owner)
+        try:
+            self._check_spawn(owner)
+        except (InvalidState, TooManyTasks):
+            coroutine.close()
+            raise
+        if self._spawned is None:
+            self._spawned = SpawnedTasks(owner)
+        return self._spawned.start(self._guard(coroutine), coroutine)
+
+    def _check_spawn(self, owner: str) -> None:
+        self.connection.check_loop("spawn()")
+        if self.connection.state is ConnectionState.CLOSED:
+            raise InvalidState(f"{owner}.spawn() comes too late: the connection is CLOSED.")
+        if self._spawned is not None and len(self._spawned) >= self._limits.max_tasks:
+            raise TooManyTasks(
+                f"{owner}.spawn() is one too many: max_tasks allows {self._limits.max_tasks} at a "
+                "time. Await some of them, or set max_tasks on the class."
+            )
+
+    async def _guard(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = id(asyncio.current_task())
+        try:
+            await coroutine
+        except BaseException as error:
+            if not await self._contain(name_of(coroutine), error, task):
+                raise

@@ -15,6 +15,7 @@ from tests.recording import Recorder
 from wsconsumer.connection.connection import Connection
 from wsconsumer.connection.deadlines import Deadlines
 from wsconsumer.connection.monitor import monitor
+from wsconsumer.counters import counters
 from wsconsumer.protocol import CLOSE_TIMEOUT
 from wsconsumer.test import advance, connect
 from wsconsumer.test.clock import turns
@@ -36,7 +37,7 @@ async def test_the_time_comes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "wsconsumer")
     server, deadlines = Server(), Deadlines()
     connection = await server.connection()
-    deadlines.add(connection, 10, 4408, "idle")
+    deadlines.add(connection, 10, 4408, "idle", "idle_closed")
     deadlines.look_after(9.9)
     await turns()
     assert server.sent == []
@@ -45,6 +46,7 @@ async def test_the_time_comes(caplog: pytest.LogCaptureFixture) -> None:
         await turns()
     assert server.sent == [close(4408, "idle")]
     assert caplog.messages == ["Chat: closing with 4408, idle."]
+    assert counters["idle_closed"] == 1
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["earlier-first", "later-first"])
@@ -53,7 +55,7 @@ async def test_of_two_times_the_earlier_counts(order: int) -> None:
     server, deadlines = Server(), Deadlines()
     connection = await server.connection()
     for when, code, reason in [(10, 4401, "expired"), (20, 4408, "over")][::order]:
-        deadlines.add(connection, when, code, reason)
+        deadlines.add(connection, when, code, reason, "idle_closed")
     for now in (10, 20):
         deadlines.look_after(now)
         await turns()
@@ -65,7 +67,7 @@ async def test_each_at_its_own_time() -> None:
     deadlines = Deadlines()
     servers = [Server() for _ in range(3)]
     for server, when in zip(servers, (30, 10, 1e12), strict=True):
-        deadlines.add(await server.connection(), when, 4408, "")
+        deadlines.add(await server.connection(), when, 4408, "", "idle_closed")
     closed = []
     for now in (5, 10, 20, 30, 1e9):
         deadlines.look_after(now)
@@ -78,10 +80,10 @@ async def test_a_connection_that_has_ended() -> None:
     """What is forgotten is not closed, nor is what closes already."""
     forgotten, closing, deadlines = Server(), Server(), Deadlines()
     connection = await forgotten.connection()
-    deadlines.add(connection, 10, 4408, "")
+    deadlines.add(connection, 10, 4408, "", "idle_closed")
     deadlines.forget(connection)
     other = await closing.connection()
-    deadlines.add(other, 10, 4408, "")
+    deadlines.add(other, 10, 4408, "", "idle_closed")
     await other.close(1000)
     deadlines.look_after(10)
     await turns()
@@ -93,7 +95,7 @@ async def test_a_client_that_takes_nothing() -> None:
     server, deadlines = Server(), Deadlines()
     connection = await server.connection()
     server.shut()
-    deadlines.add(connection, 10, 4408, "")
+    deadlines.add(connection, 10, 4408, "", "idle_closed")
     deadlines.look_after(10)
     await turns()
     (task,) = (task for task in asyncio.all_tasks() if "finish_close" in repr(task))
@@ -157,6 +159,8 @@ async def test_before_accept() -> None:
     """A time that comes while connect() runs closes as soon as the connection is accepted."""
 
     class Deciding(Expiring):
+        connect_timeout = None
+
         async def connect(self) -> None:
             await self.go_on.wait()
 

@@ -349,6 +349,7 @@ class Connection:
     def release(self) -> None:
         """Let go of what refers back to the connection, so that its memory is free at once."""
         self._follower = None
+        del self.receive  # it may lead to us, or to the session
 
     async def await_disconnect(self) -> None:
         """Let a close frame out of a server that is stopping: wait a little for its answer."""

@@ -1,21 +1,21 @@
 """
-Closes that time brings: at its time a connection is closed, with the code and reason it has for it.
+Closes that time brings: at its time a connection is closed, with its code and reason.
 
-At each tick of the monitor the event loop's clock is compared with the next time to come, and with
-nothing else until that is there. So a connection with such a time costs no timer and no task, and
-one without costs nothing at all.
+They are on a timeline that each tick of the monitor looks at. So a connection with such a time
+costs no timer and no task, and one without costs nothing at all.
 """
 
 from __future__ import annotations
 
 import logging
 from contextvars import Context, copy_context
-from math import inf
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..counters import counters
 from ..loops import start_task
 from ..protocol import CloseCode, ConnectionState
+from .timeline import Timeline
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,11 +26,11 @@ logger = logging.getLogger("wsconsumer.consumer")
 
 
 class Deadline(NamedTuple):
-    """A close to come: ``when`` in seconds of the loop's clock."""
+    """A close to come; ``counter`` is the name of what it is counted by."""
 
-    when: float
     code: int
     reason: str
+    counter: str
     context: Context
 
 
@@ -38,16 +38,17 @@ class Deadlines:
     """The closes to come of one event loop's connections, one for each at the most."""
 
     def __init__(self) -> None:
+        self._timeline: Timeline[Connection] = Timeline()
         self._to_come: dict[Connection, Deadline] = {}
         self._closing: dict[Connection, asyncio.Task[None]] = {}
-        self._next = inf
 
-    def add(self, connection: Connection, when: float, code: int, reason: str) -> None:
-        """Close a connection at a time; if it has one already, the earlier one counts."""
-        known = self._to_come.get(connection)
-        if known is None or when < known.when:
-            self._to_come[connection] = Deadline(when, code, reason, copy_context())
-            self._next = min(self._next, when)
+    def add(
+        self, connection: Connection, when: float, code: int, reason: str, counter: str
+    ) -> None:
+        """Close a connection at a time of its loop's clock; of several, the first counts."""
+        if when < self._timeline.time_of(connection):
+            self._to_come[connection] = Deadline(code, reason, counter, copy_context())
+            self._timeline.put(connection, when)
 
     def expire(self, connection: Connection, timestamp: float) -> None:
         """
@@ -57,10 +58,12 @@ class Deadlines:
         by that.
         """
         when = connection.loop.time() + timestamp - time()
-        self.add(connection, when, CloseCode.NOT_AUTHENTICATED.value, "the token has expired")
+        code, reason = CloseCode.NOT_AUTHENTICATED.value, "the token has expired"
+        self.add(connection, when, code, reason, "token_expired")
 
     def forget(self, connection: Connection) -> None:
         """Drop the deadline of a connection that has ended."""
+        self._timeline.drop(connection)
         self._to_come.pop(connection, None)
         closing = self._closing.pop(connection, None)
         if closing is not None:
@@ -68,17 +71,17 @@ class Deadlines:
 
     def look_after(self, now: float) -> None:
         """Close what is due."""
-        if now < self._next:
-            return
-        for connection, deadline in list(self._to_come.items()):
-            # What is not accepted yet can't be closed with a code, so it is once it is.
-            if deadline.when <= now and connection.state is not ConnectionState.CONNECTING:
-                del self._to_come[connection]
-                self._close(connection, deadline)
-        self._next = min((deadline.when for deadline in self._to_come.values()), default=inf)
+        for connection in self._timeline.take_due(now):
+            if connection.state is ConnectionState.CONNECTING:
+                # What is not accepted yet can't be closed with a code, so it is once it is.
+                self._timeline.put(connection, now)
+            else:
+                self.close(connection, self._to_come.pop(connection))
 
-    def _close(self, connection: Connection, deadline: Deadline) -> None:
+    def close(self, connection: Connection, deadline: Deadline) -> None:
+        """Close a connection now, unless it is closing already."""
         if connection.state is ConnectionState.OPEN:
+            counters[deadline.counter] += 1
             text = "%s: closing with %d, %s."
             deadline.context.run(
                 logger.info, text, connection.owner, deadline.code, deadline.reason

@@ -4,9 +4,9 @@ The monitor: one ticker per event loop that looks after time, so that no connect
 It notices a client that leaves while a hook runs. The loop of a consumer reads nothing while a hook
 runs, so at each tick the monitor looks for hooks that were already running at the last one, and
 reads ahead for those alone: see ``read_ahead.py``. A connection whose hooks are quick never pays
-for it. It also looks for closes that are not answered, for members of groups that take nothing, and
-for connections whose time is over: see ``deadlines.py``. Its ticks are the pulse that
-``watchdog.py`` looks at.
+for it. It also looks for closes that are not answered, for members of groups that take nothing,
+and for what time brings, each in a module of its own. Its ticks are the pulse that ``watchdog.py``
+looks at.
 """
 
 from __future__ import annotations
@@ -17,19 +17,30 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ..loops import PerLoop
 from .deadlines import Deadlines
 from .heartbeats import Heartbeats
+from .idling import Idling
+from .rating import UserBuckets
 from .read_ahead import ReadAhead
+from .slow_hooks import SlowHooks
+from .timeline import Timeline
 from .watchdog import Pulse
 
 if TYPE_CHECKING:
     from ..protocol import Event
+    from .idling import Listening
     from .read_ahead import Reader
+    from .slow_hooks import Slow
 
     class Member(Protocol):
         """What is asked now and then whether its client takes what it is sent."""
 
         def look_after(self, now: float) -> None: ...
 
-    class Watched(Reader, Protocol):
+    class Undecided(Protocol):
+        """A session whose ``connect()`` has to decide in time."""
+
+        def give_up_connecting(self) -> None: ...
+
+    class Watched(Reader, Listening, Slow, Undecided, Protocol):
         """A session, as the monitor sees it."""
 
         @property
@@ -46,7 +57,9 @@ class Monitor:
     """
     Looks after the sessions of one event loop, while there are any.
 
-    ``deadlines``: the connections that are to be closed at a time.
+    ``deadlines``: the connections that are to be closed at a time. ``idling``: those that are to be
+    closed if their client is silent. ``connecting``: the sessions that have to decide by a time.
+    ``user_buckets``: the tokens that the connections of a user share.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -57,6 +70,10 @@ class Monitor:
         self._pulse = Pulse()
         self.heartbeats = Heartbeats()
         self.deadlines = Deadlines()
+        self.idling = Idling(self.deadlines)
+        self.connecting: Timeline[Undecided] = Timeline()
+        self.user_buckets = UserBuckets()
+        self._slow_hooks = SlowHooks()
 
     def watch(self, session: Watched) -> None:
         """Look after a session from now on."""
@@ -69,6 +86,10 @@ class Monitor:
         del self._seen[session]
         self.heartbeats.forget(session.connection)
         self.deadlines.forget(session.connection)
+        self.idling.forget(session)
+        self.connecting.drop(session)
+        self.user_buckets.forget(session)
+        self._slow_hooks.forget(session)
         ahead = self._ahead.pop(session, None)
         if ahead is not None:
             ahead.stop()
@@ -88,12 +109,17 @@ class Monitor:
                 self._seen[session] = handling
             elif handling is not None:
                 self._read_ahead(session)
+                self._slow_hooks.look_at(session, handling, now)
             if handling is not None or session.connection.close_deadline is not None:
                 session.look_after(now)
             if session.member is not None:
                 session.member.look_after(now)
         self.heartbeats.look_after(now)
         self.deadlines.look_after(now)
+        self.idling.look_after(now)
+        self.user_buckets.look_after(now)
+        for undecided in self.connecting.take_due(now):
+            undecided.give_up_connecting()
 
     def _read_ahead(self, session: Watched) -> None:
         ahead = self._ahead.get(session)

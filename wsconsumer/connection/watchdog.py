@@ -13,11 +13,11 @@ import os
 import sys
 import threading
 import time
-import traceback
 from typing import TYPE_CHECKING, Final
 
 from ..counters import counters
 from ..log_thread import log
+from ..waiting import describe_frames, frames_of_hook, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +36,6 @@ SILENCE: Final = 60.0
 
 DEBUGGERS: Final = frozenset({"bdb", "debugpy", "pdb", "pydevd"})
 """Who stops in one of these wants the loop to stand still."""
-
-_PACKAGE: Final = __name__.partition(".")[0]
-_SESSION: Final = f"{_PACKAGE}.session"
 
 
 class Pulse:
@@ -104,7 +101,7 @@ class Watchdog:
                 yield pulse.thread
 
     def _name(self, thread: int) -> None:
-        frames = _frames_of_hook(thread)
+        frames = _frames_in(thread)
         if not frames:
             return
         counters["loop_blocked"] += 1
@@ -119,27 +116,21 @@ class Watchdog:
             "process. Await what does not block (asyncio.sleep(), the async ORM), or put the work "
             "into a function and call it with sync_to_async(). It is here:\n%s",
             hook,
-            "".join(traceback.StackSummary.extract((f, f.f_lineno) for f in frames).format()),
+            describe_frames(frames),
         )
 
 
-def _frames_of_hook(thread: int) -> list[FrameType]:
+def _frames_in(thread: int) -> list[FrameType]:
     """Return what a thread is at inside of a hook, outermost first; nothing if it is not in one."""
     frames: list[FrameType] = []
     frame = sys._current_frames().get(thread)  # noqa: SLF001  # documented, for debugging
     while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module == _SESSION:
-            break
-        if module.partition(".")[0] in DEBUGGERS:
-            return []
         frames.insert(0, frame)
         frame = frame.f_back
-    else:
+    found = frames_of_hook(frames)
+    if any(module_of(frame).partition(".")[0] in DEBUGGERS for frame in found):
         return []
-    while frames and str(frames[0].f_globals.get("__name__", "")).partition(".")[0] == _PACKAGE:
-        frames.pop(0)
-    return frames
+    return found
 
 
 _watchdogs: list[Watchdog] = [Watchdog()]

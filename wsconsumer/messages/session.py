@@ -18,7 +18,7 @@ from msgspec import UNSET
 
 from ..cancellation import consists_of
 from ..escaping import escape
-from ..exceptions import WsconsumerError
+from ..exceptions import TooManyTasks, WsconsumerError
 from ..groups.envelope import log_malformed
 from ..groups.framed import FramedMember
 from ..protocol import CloseCode, ConnectionState
@@ -88,6 +88,11 @@ class MessageSession(Session):
         self._event = self.codec.event
         self._invalid = 0
         self._running: dict[Any, Running] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the client waits for a reply, so that it is not idle."""
+        return super().is_busy or bool(self._running)
 
     # What a client sends.
 
@@ -178,7 +183,11 @@ class MessageSession(Session):
             self._running[key] = running
             coroutine: Any = self._run(handler, message, running, key)
             coroutine.__name__ = handler.name  # what the log calls it
-            self.spawn(coroutine)
+            try:
+                self.spawn(coroutine)
+            except TooManyTasks:
+                del self._running[key]
+                await self._send_error(ref, TOO_MANY_REQUESTS)
 
     async def _run(self, handler: Handler, message: Message, running: Running, key: Any) -> None:
         ref = message.ref

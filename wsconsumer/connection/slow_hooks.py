@@ -1,0 +1,72 @@
+"""Hooks that run for long, told once with where they wait."""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ..counters import counters
+from ..log_thread import log
+from ..waiting import describe_frames
+from .watchdog import SILENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from ..protocol import Event
+
+    class Slow(Protocol):
+        """A session whose hook has been running for more than a tick."""
+
+        @property
+        def slow_hook_seconds(self) -> float | None: ...
+
+        def hook_frames(self) -> Sequence[FrameType]: ...
+
+
+logger = logging.getLogger("wsconsumer.consumer")
+
+_NEVER: Final = -inf
+
+
+class SlowHooks:
+    """The hooks of one event loop that have been running for more than a tick."""
+
+    def __init__(self) -> None:
+        self._since: dict[Slow, tuple[Event, float]] = {}
+        self._named: dict[str, float] = {}
+
+    def look_at(self, session: Slow, handling: Event, now: float) -> None:
+        """Look at a hook by the event that it works at; ``now`` in seconds of the loop's clock."""
+        event, since = self._since.get(session, (None, now))
+        if event is not handling:
+            self._since[session] = (handling, now)
+            return
+        limit = session.slow_hook_seconds
+        if limit is not None and now - since > limit:
+            self._since[session] = (handling, inf)  # it was told
+            self._tell(session.hook_frames(), limit, now)
+
+    def forget(self, session: Slow) -> None:
+        """Stop looking: the connection has ended."""
+        self._since.pop(session, None)
+
+    def _tell(self, frames: Sequence[FrameType], limit: float, now: float) -> None:
+        counters["hook_slow"] += 1
+        hook = frames[0].f_code.co_qualname if frames else "A hook"
+        if now - self._named.get(hook, _NEVER) < SILENCE:
+            return
+        self._named[hook] = now
+        log(
+            logger,
+            logging.WARNING,
+            "%s has been running for more than %g seconds, and nothing else that its client sends "
+            "is handled meanwhile. Bound what it waits for (asyncio.timeout()), or put it into a "
+            "coroutine and spawn() it. It waits here:\n%s",
+            hook,
+            limit,
+            describe_frames(frames),
+            from_stranger=True,
+        )

@@ -1,0 +1,155 @@
+"""
+What the limits of a consumer set up for its connection, once, before ``connect()``.
+
+Those that are off cost nothing afterwards. Time is watched by the monitor's ticker, and rates by a
+``receive`` of their own: see ``connection/``.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from .cancellation import Cause
+from .connection.rating import rated
+from .protocol import CloseCode, ConnectionState
+from .rates import Bucket, parse_rate
+from .reporting import loaded_user, log_rate, log_undecided
+from .waiting import frames_of_coroutine, frames_of_hook
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Hashable
+    from types import FrameType
+
+    from .cancellation import Cancellations
+    from .connection.connection import Connection
+    from .connection.monitor import Monitor
+    from .limits import Limits
+    from .protocol import Event
+
+JITTER: Final = 0.1
+"""How much of a ``max_lifetime`` one connection lives longer or shorter than another."""
+
+BYTES_PER_CHARACTER: Final = 4
+"""What a character takes in UTF-8, at the most."""
+
+
+class Limiting:
+    """The part of a session that keeps to the limits of its consumer."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        connection: Connection
+        handling: Event | None
+        _cancellations: Cancellations
+        _consumer: Any
+        _limits: Limits
+        _loop: asyncio.AbstractEventLoop
+        _monitor: Monitor
+
+    def _begin_limits(self) -> None:
+        limits, now = self._limits, self._loop.time()
+        if limits.connect_timeout is not None:
+            self._monitor.connecting.put(self, now + limits.connect_timeout)
+        if limits.max_lifetime is not None:
+            jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
+            self._monitor.deadlines.add(
+                self.connection,
+                now + limits.max_lifetime * jitter,
+                CloseCode.TIMED_OUT.value,
+                "the lifetime is over",
+                "lifetime_closed",
+            )
+        self._limit_rates()
+        if limits.idle_timeout is not None:
+            self._monitor.idling.add(self, limits.idle_timeout, now)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the client waits for us, so that it is not idle."""
+        return self.handling is not None
+
+    # connect_timeout
+
+    def give_up_connecting(self) -> None:
+        """Cancel a ``connect()`` that has not decided in time; what it leaves undecided is 503."""
+        if self.connection.state is ConnectionState.CONNECTING:
+            log_undecided(self._consumer, self._limits.connect_timeout, self.hook_frames())
+            self._cancellations.request(Cause.UNDECIDED)
+
+    async def _end_connecting(self) -> None:
+        self._monitor.connecting.drop(self)
+        self._cancellations.take_back()  # connect() swallowed it
+        if self.connection.state is ConnectionState.CONNECTING:
+            await self.connection.reject(503)
+
+    # max_message_size
+
+    @property
+    def _short(self) -> int:
+        """How long a message may be in any case, in characters or bytes."""
+        limit = self._limits.max_message_size
+        return sys.maxsize if limit is None else limit // BYTES_PER_CHARACTER
+
+    async def _is_too_big(self, data: str | bytes) -> bool:
+        """Close if a message that is not short is too big."""
+        limit = self._limits.max_message_size
+        if limit is None or _has_at_most(data, limit):
+            return False
+        await self.connection.close(CloseCode.MESSAGE_TOO_BIG, f"at most {limit} bytes")
+        return True
+
+    # rate_limit
+
+    def _limit_rates(self) -> None:
+        limits, rates = self._limits, []
+        if limits.rate_limit is not None:
+            rates.append((limits.rate_limit, Bucket(parse_rate(limits.rate_limit))))
+        if limits.rate_limit_per_user is not None:
+            user = _key_of_user(self._consumer)
+            if user is not None:
+                bucket = self._monitor.user_buckets.lend(self, user, limits.rate_limit_per_user)
+                rates.append((limits.rate_limit_per_user, bucket))
+        if rates:
+            receive = self.connection.receive
+            self.connection.read_through(rated(receive, rates, self._loop, self._end_flood))
+
+    async def _end_flood(self, rate: str) -> None:
+        """Close a connection whose client sends too much."""
+        if self.connection.state is ConnectionState.OPEN:
+            log_rate(self._consumer, rate)
+            after = f"after={parse_rate(rate).seconds}"
+            await self.connection.close(CloseCode.RATE_LIMITED, after)
+
+    # slow_hook_seconds
+
+    @property
+    def slow_hook_seconds(self) -> float | None:
+        """After how many seconds a hook is slow."""
+        return self._limits.slow_hook_seconds
+
+    def hook_frames(self) -> list[FrameType]:
+        """Return where the hook of the loop waits, outermost first."""
+        return frames_of_hook(frames_of_coroutine(self._cancellations.coroutine()))
+
+
+def _has_at_most(data: str | bytes, limit: int) -> bool:
+    """Return whether a message has so many bytes, encoding no text that need not be."""
+    if len(data) > limit:
+        return False
+    if isinstance(data, bytes) or data.isascii() or len(data) * BYTES_PER_CHARACTER <= limit:
+        return True
+    return len(data.encode(errors="surrogatepass")) <= limit
+
+
+def _key_of_user(consumer: Any) -> Hashable | None:
+    """Return what names the user of a connection to a class; ``None`` for an anonymous one."""
+    user = loaded_user(consumer.request)
+    meta = getattr(type(user), "_meta", None)
+    if meta is None:
+        return None
+    pk = vars(user).get(meta.pk.attname)
+    return None if pk is None else (type(consumer), meta.label, pk)

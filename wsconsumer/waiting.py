@@ -1,0 +1,44 @@
+"""Where a hook is at: the frames from its first line to the innermost."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+_PACKAGE: Final = __name__.partition(".")[0]
+_SESSION: Final = f"{_PACKAGE}.session"
+
+
+def frames_of_coroutine(coroutine: Any) -> list[FrameType]:
+    """Return the frames of a coroutine that waits, outermost first, as far as they can be seen."""
+    frames: list[FrameType] = []
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        frames.append(frame)
+        coroutine = coroutine.cr_await
+    return frames
+
+
+def frames_of_hook(frames: Sequence[FrameType]) -> list[FrameType]:
+    """Leave out what is around a hook; nothing is left where no session calls one."""
+    names = [module_of(frame) for frame in frames]
+    if _SESSION not in names:
+        return []
+    start = len(names) - names[::-1].index(_SESSION)
+    while start < len(names) and names[start].partition(".")[0] == _PACKAGE:
+        start += 1
+    return list(frames[start:])
+
+
+def module_of(frame: FrameType) -> str:
+    """Return the name of the module whose code runs in a frame."""
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def describe_frames(frames: Sequence[FrameType]) -> str:
+    """Return the lines of a traceback for frames."""
+    lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+    return "".join(lines.format())
