@@ -12,7 +12,7 @@ from django.test import modify_settings
 
 from tests.kit.chat import Chat
 from wsconsumer import WebsocketConsumer
-from wsconsumer.test import advance, connect
+from wsconsumer.test import advance, clock, connect
 
 # What works
 
@@ -172,6 +172,29 @@ async def test_advance_goes_forwards() -> None:
 
 class ForeignLoop(asyncio.AbstractEventLoop):
     """An event loop whose clock is not asyncio's, like uvloop's."""
+
+
+@pytest.mark.parametrize("late", range(12))
+async def test_real_time_goes_on_too(late: int) -> None:
+    """A timer that real time makes due while the clock is moved still sets the next one in time."""
+    loop = asyncio.get_running_loop()
+    ticks: list[float] = []
+
+    def tick() -> None:
+        ticks.append(loop.time())
+        loop.call_later(1, tick)
+
+    async def stall() -> None:
+        """Let a second pass, as on a slow machine, some turns of the loop later."""
+        for _ in range(late):
+            await asyncio.sleep(0)
+        clock._set(loop, loop.time() + 1)  # noqa: SLF001  # what real time would do
+
+    loop.call_later(1, tick)
+    stalling = asyncio.create_task(stall())
+    await advance(10)
+    await stalling
+    assert len(ticks) >= 8  # each is a second after the one before, and one was late
 
 
 def test_advance_needs_a_loop_of_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:

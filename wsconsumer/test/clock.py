@@ -26,18 +26,26 @@ async def advance(seconds: float) -> None:
             "loop."
         )
     end = loop.time() + seconds
-    await turns()
+    await _turns_and_timers(loop)
     while (due := _next_timer(loop)) is not None and due <= end:
         _set(loop, max(due, loop.time()))
-        await turns()
+        await _turns_and_timers(loop)
     _set(loop, end)
-    await turns()
+    await _turns_and_timers(loop)
 
 
 async def turns(number: int = 10) -> None:
     """Run everything that needs neither time nor input."""
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+async def _turns_and_timers(loop: Any) -> None:
+    await turns()
+    # A timer that real time has made due in this turn of the loop runs behind us in it, and may set
+    # the next one.
+    while any(isinstance(handle, asyncio.TimerHandle) for handle in loop._ready):  # noqa: SLF001
+        await turns()
 
 
 def _next_timer(loop: Any) -> float | None:
