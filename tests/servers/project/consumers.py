@@ -161,6 +161,14 @@ class FailsInTask(Observed):
         raise RuntimeError(f"deliberate {self.kwargs['key']}")
 
 
+class WaitsInConnect(Observed):
+    """Never decide."""
+
+    async def connect(self) -> None:
+        async with self.noted("wait"):
+            await asyncio.Event().wait()
+
+
 class WaitsInReceive(Observed):
     """Never finish with the first message."""
 
