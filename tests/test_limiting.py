@@ -14,11 +14,11 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.test import override_settings
 
 from tests.fakes import ACCEPT, CONNECT, DENIAL, Wire, close, disconnect, run, scope, sent, text
-from wsconsumer import CloseCode, TooManyTasks, WebsocketConsumer
+from wsconsumer import CloseCode, TooManyTasks, WebsocketConsumer, abroadcast
 from wsconsumer.connection.heartbeats import PERIOD
 from wsconsumer.connection.monitor import monitor
 from wsconsumer.counters import counters
-from wsconsumer.messages import Message, MessageConsumer, on
+from wsconsumer.messages import Event, Message, MessageConsumer, on
 from wsconsumer.protocol import CLOSE_TIMEOUT
 from wsconsumer.test import advance, connect
 
@@ -553,7 +553,7 @@ async def test_a_slow_hook_is_named(caplog: pytest.LogCaptureFixture) -> None:
         assert caplog.messages == []
         await advance(10)
     (line,) = caplog.messages
-    assert line.startswith("Slow.receive has been running for more than 30 seconds, and nothing")
+    assert line.startswith("Slow.receive has been running for more than 30 seconds, and what")
     assert "await self.wait(float(data))" in line
     assert counters["hook_slow"] == 1
 
@@ -580,6 +580,93 @@ async def test_a_slow_hook_is_named_once_a_minute(caplog: pytest.LogCaptureFixtu
         await ws.send("9")
         await advance(10)
         assert (len(caplog.messages), counters["hook_slow"]) == (2, 3)
+
+
+class SlowHooks(MessageConsumer):
+    """Is slow in the hooks that no message of the client begins."""
+
+    async def connect(self) -> None:
+        await self.join("news")
+
+    async def group_message(self, group: str, data: Any) -> None:
+        await self.wait()
+
+    async def disconnect(self, code: int, reason: str) -> None:
+        await self.wait()
+
+    async def wait(self) -> None:
+        await asyncio.sleep(40)
+
+
+class Happened(Event):
+    pass
+
+
+class SlowEvents(MessageConsumer):
+    """Is slow in a handler of events."""
+
+    async def connect(self) -> None:
+        await self.join("news")
+
+    @on
+    async def happened(self, event: Happened) -> None:
+        await asyncio.sleep(40)
+
+
+@pytest.mark.parametrize(
+    ("consumer", "data", "hook"),
+    [
+        (SlowHooks, "hello", "SlowHooks.group_message"),
+        (SlowEvents, Happened(), "SlowEvents.happened"),
+    ],
+    ids=["group_message", "event"],
+)
+async def test_what_a_group_brings_may_be_slow(
+    consumer: Any, data: Any, hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What runs beside receive() is named too, and in time for the next broadcast."""
+    wire, task = start(consumer.as_asgi())
+    await wire.until_sent(1)
+    await abroadcast("news", data)
+    await advance(20)
+    await abroadcast("news", data)
+    await advance(15)
+    (line,) = caplog.messages
+    assert line.startswith(f"{hook} has been running for more than 30 seconds")
+    assert "await " in line
+    await advance(60)
+    assert counters["hook_slow"] == 2
+    wire.put(disconnect())
+    await advance(50)
+    await ended(task)
+    assert not vars(monitor().slow_hooks)["_since"]
+
+
+@pytest.mark.parametrize("leaves", ["while receive() runs", "by itself"])
+async def test_a_slow_disconnect_is_named(leaves: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is named, and neither read ahead of nor cancelled."""
+    log: list[Any] = []
+
+    class Slow(SlowHooks):
+        async def receive(self, data: str | bytes) -> None:
+            await self.wait()
+
+        async def disconnect(self, code: int, reason: str) -> None:
+            await self.wait()
+            log.append(code)
+
+    wire, task = start(Slow.as_asgi())
+    await wire.until_sent(1)
+    if leaves == "while receive() runs":
+        wire.put(text("x"))
+        await advance(2)
+    wire.put(disconnect())
+    await advance(35)
+    (line,) = caplog.messages
+    assert "Slow.disconnect has been running for more than 30 seconds" in line
+    await advance(10)
+    await ended(task)
+    assert (log, counters["hook_slow"]) == ([1001], 1)
 
 
 async def test_slow_hooks_may_be_fine(caplog: pytest.LogCaptureFixture) -> None:
@@ -609,7 +696,7 @@ async def test_nothing_is_left() -> None:
         await ws.send("2")
         await advance(1.5)
     watch = monitor()
-    for room in (watch.idling, watch.deadlines, watch.user_buckets, vars(watch)["_slow_hooks"]):
+    for room in (watch.idling, watch.deadlines, watch.user_buckets, watch.slow_hooks):
         found = {
             name: value
             for name, value in vars(room).items()

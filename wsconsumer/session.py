@@ -250,14 +250,15 @@ class Session(Limiting, Spawning, GroupHooks):
 
     def client_left(self) -> None:
         """Cancel the hook that still runs for a client that has left, unless the hook closed."""
-        if self.handling is not None and self.handling is not self._closed_by:
+        is_running = self.handling is not None and not self._is_ending
+        if is_running and self.handling is not self._closed_by:
             self.connection.on_client_left()
             self._cancel(Cause.CLIENT_LEFT)
 
     def look_after(self, now: float) -> None:
         """Look at what should have ended by now; ``now`` in seconds of the loop's clock."""
         deadline = self.connection.close_deadline if self._deadline is None else self._deadline
-        if deadline is None or now < deadline:
+        if deadline is None or now < deadline or self._is_ending:
             return
         if self.handling is not None:
             log_overdue(self._consumer, CANCEL_AGAIN_AFTER)
@@ -318,6 +319,7 @@ class Session(Limiting, Spawning, GroupHooks):
                 await self.member.stop()
         finally:
             if connection.accepted:
+                self.handling = {"type": "websocket.disconnect"}
                 try:
                     await self._consumer.disconnect(code, reason)
                 except BaseException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _PACKAGE: Final = __name__.partition(".")[0]
-_SESSION: Final = f"{_PACKAGE}.session"
+_CALLERS: Final = frozenset(
+    f"{_PACKAGE}.{name}" for name in ("session", "spawned", "group_hooks", "messages.session")
+)
+"""The modules that call hooks, or what was spawned."""
 
 
 def frames_of_coroutine(coroutine: Any) -> list[FrameType]:
@@ -23,19 +27,19 @@ def frames_of_coroutine(coroutine: Any) -> list[FrameType]:
 
 
 def frames_of_hook(frames: Sequence[FrameType]) -> list[FrameType]:
-    """Leave out what is around a hook; nothing is left where no session calls one."""
-    names = [module_of(frame) for frame in frames]
-    if _SESSION not in names:
-        return []
-    start = len(names) - names[::-1].index(_SESSION)
-    while start < len(names) and names[start].partition(".")[0] == _PACKAGE:
-        start += 1
-    return list(frames[start:])
+    """Leave out what is around a hook; nothing is left where none is called."""
+    inside = dropwhile(lambda frame: module_of(frame) not in _CALLERS, frames)
+    return list(dropwhile(lambda frame: package_of(frame) == _PACKAGE, inside))
 
 
 def module_of(frame: FrameType) -> str:
     """Return the name of the module whose code runs in a frame."""
     return str(frame.f_globals.get("__name__", ""))
+
+
+def package_of(frame: FrameType) -> str:
+    """Return the name of the package that the module is in."""
+    return module_of(frame).partition(".")[0]
 
 
 def describe_frames(frames: Sequence[FrameType]) -> str:

@@ -56,6 +56,27 @@ class Blocking(WebsocketConsumer):
         return bool(self.told.event.wait(PATIENCE))
 
 
+class BlockingTask(Blocking):
+    """The same in what it spawns."""
+
+    async def receive(self, data: str | bytes) -> None:
+        self.spawn(self.block())
+
+    async def block(self) -> None:
+        await self.send(str(self.wait_in_vain()))
+
+
+class BlockingMember(Blocking):
+    """The same with what its group brings."""
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.join("room")
+        await self.broadcast("room", data)
+
+    async def group_message(self, group: str, data: Any) -> None:
+        await self.send(str(self.wait_in_vain()))
+
+
 class BlockingJson(JsonWebsocketConsumer):
     """The same behind a hook of ours."""
 
@@ -70,8 +91,13 @@ class BlockingJson(JsonWebsocketConsumer):
 
 @pytest.mark.parametrize(
     ("consumer", "hook"),
-    [(Blocking, "Blocking.receive"), (BlockingJson, "BlockingJson.receive_json")],
-    ids=["receive", "receive_json"],
+    [
+        (Blocking, "Blocking.receive"),
+        (BlockingJson, "BlockingJson.receive_json"),
+        (BlockingTask, "BlockingTask.block"),
+        (BlockingMember, "BlockingMember.group_message"),
+    ],
+    ids=["receive", "receive_json", "spawned", "group_message"],
 )
 async def test_a_hook_that_blocks(told: Told, consumer: Any, hook: str) -> None:
     """The line names the hook, and the place in it, while it still blocks."""

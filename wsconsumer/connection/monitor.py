@@ -15,6 +15,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..loops import PerLoop
+from ..protocol import ConnectionState
 from .deadlines import Deadlines
 from .heartbeats import Heartbeats
 from .idling import Idling
@@ -59,7 +60,7 @@ class Monitor:
 
     ``deadlines``: the connections that are to be closed at a time. ``idling``: those that are to be
     closed if their client is silent. ``connecting``: the sessions that have to decide by a time.
-    ``user_buckets``: the tokens that the connections of a user share.
+    ``user_buckets``: the tokens that the connections of a user share. ``slow_hooks``: what is told.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -73,7 +74,7 @@ class Monitor:
         self.idling = Idling(self.deadlines)
         self.connecting: Timeline[Undecided] = Timeline()
         self.user_buckets = UserBuckets()
-        self._slow_hooks = SlowHooks()
+        self.slow_hooks = SlowHooks()
 
     def watch(self, session: Watched) -> None:
         """Look after a session from now on."""
@@ -89,7 +90,7 @@ class Monitor:
         self.idling.forget(session)
         self.connecting.drop(session)
         self.user_buckets.forget(session)
-        self._slow_hooks.forget(session)
+        self.slow_hooks.forget(session)
         ahead = self._ahead.pop(session, None)
         if ahead is not None:
             ahead.stop()
@@ -109,7 +110,7 @@ class Monitor:
                 self._seen[session] = handling
             elif handling is not None:
                 self._read_ahead(session)
-                self._slow_hooks.look_at(session, handling, now)
+                self.slow_hooks.look_at(session, handling, now)
             if handling is not None or session.connection.close_deadline is not None:
                 session.look_after(now)
             if session.member is not None:
@@ -122,6 +123,8 @@ class Monitor:
             undecided.give_up_connecting()
 
     def _read_ahead(self, session: Watched) -> None:
+        if session.connection.state is ConnectionState.CLOSED:
+            return  # disconnect() runs
         ahead = self._ahead.get(session)
         if ahead is None or ahead.is_over:
             self._ahead[session] = ReadAhead(session)

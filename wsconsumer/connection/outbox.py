@@ -170,6 +170,10 @@ class Outbox:
             self._progress.set_result(None)
             self._progress = None
 
+    def coroutine(self) -> object:
+        """Return the coroutine that sends, if one does."""
+        return None if self._task is None else self._task.get_coro()
+
     def context(self) -> Context:
         """Return a copy of the connection's context, to run in what a publisher has caused."""
         return self._context.copy()

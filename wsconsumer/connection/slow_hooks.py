@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from ..protocol import Event
-
     class Slow(Protocol):
-        """A session whose hook has been running for more than a tick."""
+        """Whoever calls a hook that has been running for more than a tick."""
 
         @property
         def slow_hook_seconds(self) -> float | None: ...
@@ -35,23 +33,23 @@ class SlowHooks:
     """The hooks of one event loop that have been running for more than a tick."""
 
     def __init__(self) -> None:
-        self._since: dict[Slow, tuple[Event, float]] = {}
+        self._since: dict[Slow, tuple[object, float]] = {}
         self._named: dict[str, float] = {}
 
-    def look_at(self, session: Slow, handling: Event, now: float) -> None:
-        """Look at a hook by the event that it works at; ``now`` in seconds of the loop's clock."""
-        event, since = self._since.get(session, (None, now))
-        if event is not handling:
-            self._since[session] = (handling, now)
+    def look_at(self, caller: Slow, call: object, now: float) -> None:
+        """Look at a call, which is another object each time; ``now`` in seconds of the clock."""
+        seen, since = self._since.get(caller, (None, now))
+        if seen is not call:
+            self._since[caller] = (call, now)
             return
-        limit = session.slow_hook_seconds
+        limit = caller.slow_hook_seconds
         if limit is not None and now - since > limit:
-            self._since[session] = (handling, inf)  # it was told
-            self._tell(session.hook_frames(), limit, now)
+            self._since[caller] = (call, inf)  # it was told
+            self._tell(caller.hook_frames(), limit, now)
 
-    def forget(self, session: Slow) -> None:
+    def forget(self, caller: Slow) -> None:
         """Stop looking: the connection has ended."""
-        self._since.pop(session, None)
+        self._since.pop(caller, None)
 
     def _tell(self, frames: Sequence[FrameType], limit: float, now: float) -> None:
         counters["hook_slow"] += 1
@@ -62,9 +60,9 @@ class SlowHooks:
         log(
             logger,
             logging.WARNING,
-            "%s has been running for more than %g seconds, and nothing else that its client sends "
-            "is handled meanwhile. Bound what it waits for (asyncio.timeout()), or put it into a "
-            "coroutine and spawn() it. It waits here:\n%s",
+            "%s has been running for more than %g seconds, and what its connection has to handle "
+            "next waits for it. Bound what it awaits with asyncio.timeout(), or spawn() it. It "
+            "waits here:\n%s",
             hook,
             limit,
             describe_frames(frames),

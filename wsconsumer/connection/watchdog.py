@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..counters import counters
 from ..log_thread import log
-from ..waiting import describe_frames, frames_of_hook, module_of
+from ..waiting import describe_frames, frames_of_hook, package_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def _frames_in(thread: int) -> list[FrameType]:
         frames.insert(0, frame)
         frame = frame.f_back
     found = frames_of_hook(frames)
-    if any(module_of(frame).partition(".")[0] in DEBUGGERS for frame in found):
+    if any(package_of(frame) in DEBUGGERS for frame in found):
         return []
     return found
 

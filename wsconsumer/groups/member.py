@@ -15,16 +15,19 @@ import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol, TypeAlias, cast
 
+from ..connection.monitor import monitor
 from ..connection.outbox import Outbox
 from ..counters import counters
 from ..log_thread import log
 from ..loops import start_task
 from ..protocol import CloseCode, ConnectionState
 from ..servers import completes_in_place
+from ..waiting import frames_of_coroutine, frames_of_hook
 from .envelope import RESET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+    from types import FrameType
 
     from ..connection.connection import Connection
     from ..limits import Limits
@@ -72,6 +75,7 @@ class Member:
         "_hearing",
         "_is_direct",
         "_is_waited_for",
+        "_limits",
         "_listener",
         "_outbox",
         "_send",
@@ -98,6 +102,7 @@ class Member:
         self._farewell: asyncio.Task[None] | None = None
         self._send = connection.server_send
         self._begin = cast("Callable[[Event], Coroutine[Any, Any, None]]", self._send)
+        self._limits = limits
         self._listener = listener
         self._is_direct = listener is None and completes_in_place(self._send)
         self._outbox = Outbox(
@@ -239,9 +244,20 @@ class Member:
             await self._outbox.put_and_wait(None)
 
     def look_after(self, now: float) -> None:
-        """Give up a client that has not taken a message for too long; ``now`` in seconds."""
+        """Give up a client that takes nothing, and name a hook that is slow; ``now`` in seconds."""
         if self._listener is None and self._outbox.is_stuck(now):
             self._too_slow("it has not taken a message for too long")
+        if self._hearing is not None and self.is_in(self._hearing):
+            monitor().slow_hooks.look_at(self, self._hearing, now)
+
+    @property
+    def slow_hook_seconds(self) -> float | None:
+        """After how many seconds a ``group_message()`` or a handler of events is slow."""
+        return self._limits.slow_hook_seconds
+
+    def hook_frames(self) -> list[FrameType]:
+        """Return where it waits, outermost first."""
+        return frames_of_hook(frames_of_coroutine(self._heard.coroutine()))
 
     def _on_full(self) -> None:
         self._too_slow("its outbox is full")
@@ -268,6 +284,7 @@ class Member:
 
     async def stop(self) -> None:
         """End with the connection."""
+        monitor().slow_hooks.forget(self)
         if self._farewell is not None:
             self._farewell.cancel()
             await asyncio.wait([self._farewell])
