@@ -15,7 +15,7 @@ from .cancellation import Cause
 from .counters import counters
 from .escaping import escape, message_of, quote
 from .hints import add_hint
-from .log_thread import log, log_thread
+from .log_thread import log
 from .waiting import describe_frames
 
 if TYPE_CHECKING:
