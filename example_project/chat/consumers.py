@@ -11,9 +11,9 @@ from wsconsumer.messages import MessageConsumer, on
 from .forms import MessageForm
 from .messages import Enter, IsTyping, List, Rooms, Said, Say, Typing, Welcome
 from .models import Message, Room
+from .realtime import conversation
 
 ROOMS = "chat.rooms"  # the group of everybody who has the list of rooms open
-HISTORY = 50  # messages that a room shows when you come in
 
 
 class RoomsConsumer(MessageConsumer):
@@ -30,21 +30,21 @@ class RoomsConsumer(MessageConsumer):
 
 
 class RoomConsumer(MessageConsumer):
-    """A room: what was said, then each new message, to everybody in it."""
+    """A room: each new message goes to everybody in it, and to those who come back later."""
 
     user: User  # always logged in: see login_required in urls.py
     sends = (Said, IsTyping)
 
     async def connect(self) -> None:
         self.room = await aget_object_or_404(Room, slug=self.kwargs["slug"])
-        self.group = f"chat.room.{self.room.slug}"
-        await self.join(self.group)
+        self.conversation = conversation(slug=self.room.slug)
+        self.hints = f"chat.typing.{self.room.slug}"  # apart: nobody needs them later
+        await self.join(self.conversation)
+        await self.join(self.hints)
 
     @on
     async def enter(self, message: Enter) -> Welcome:
-        messages = Message.objects.filter(room=self.room).select_related("author")
-        last = [said.as_message() async for said in messages.order_by("-pk")[:HISTORY]]
-        return Welcome(process=os.getpid(), said=last[::-1])
+        return Welcome(process=os.getpid())
 
     @on
     async def say(self, message: Say) -> None:
@@ -53,9 +53,9 @@ class RoomConsumer(MessageConsumer):
         if not form.is_valid():
             raise ValidationError(form.errors.as_data())
         await new.asave()
-        await self.broadcast(self.group, new.as_message())
+        await self.broadcast(self.conversation, new.as_message())
 
     @on
     async def typing(self, message: Typing) -> None:
         hint = IsTyping(author=self.user.get_username())
-        await self.broadcast(self.group, hint, include_self=False)
+        await self.broadcast(self.hints, hint, include_self=False)

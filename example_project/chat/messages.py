@@ -29,7 +29,7 @@ class Rooms(Message):
 
 
 class Enter(Message):
-    """Ask for what one sees who comes in."""
+    """Ask which process serves you."""
 
 
 class Said(Message):
@@ -42,10 +42,9 @@ class Said(Message):
 
 
 class Welcome(Message):
-    """The process that serves you, and what was said last."""
+    """The process that serves you."""
 
     process: int
-    said: list[Said]
 
 
 class Say(Message):

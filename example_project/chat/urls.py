@@ -9,7 +9,7 @@ app_name = "chat"
 
 urlpatterns = [
     path("chat/", login_required(views.rooms), name="rooms"),
-    path("chat/<slug:slug>/", login_required(views.room), name="room"),
+    path("chat/<slug:slug>/", login_required(views.RoomView.as_view()), name="room"),
     path("ws/chat/", login_required(consumers.RoomsConsumer.as_view()), name="rooms-socket"),
     path(
         "ws/chat/<slug:slug>/",

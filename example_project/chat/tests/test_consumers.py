@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chat.consumers import HISTORY, RoomConsumer, RoomsConsumer
+from chat.consumers import RoomConsumer, RoomsConsumer
 from chat.messages import Enter, IsTyping, List, Rooms, Said, Say, Typing, Welcome
 from chat.models import Message, Room
+from chat.realtime import conversation
 from wsconsumer import abroadcast
 from wsconsumer.messages import Error, MessageError
-from wsconsumer.test import connect
+from wsconsumer.test import Page, connect
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -25,33 +26,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("websocket_client")
 
 
-def enter(room: str, user: User) -> AbstractAsyncContextManager[Websocket]:
+def enter(
+    room: str, user: User, page: Page | None = None
+) -> AbstractAsyncContextManager[Websocket]:
     """Open the socket of a room."""
-    return connect(RoomConsumer, kwargs={"slug": room}, user=user)
+    return connect(RoomConsumer, kwargs={"slug": room}, user=user, page=page)
 
 
 async def test_the_welcome(ada: User, lobby: Room) -> None:
-    """Who asks is told the process that serves her, and what was said in the room."""
-    message = await Message.objects.acreate(room=lobby, author=ada, text="hello")
+    """Who asks is told the process that serves her."""
     async with enter("lobby", ada) as ws:
-        welcome = await ws.request(Enter())
-    said = Said(id=message.pk, author="ada", text="hello", sent_at=message.sent_at)
-    assert welcome == Welcome(process=os.getpid(), said=[said])
-
-
-async def test_history_is_the_last_messages_of_this_room(ada: User, lobby: Room) -> None:
-    """Of a long conversation the end is told, oldest first, and nothing of other rooms."""
-    garden = await Room.objects.acreate(slug="garden")
-    await Message.objects.abulk_create(
-        Message(room=room, author=ada, text=f"{room} {number}")
-        for number in range(HISTORY + 5)
-        for room in (lobby, garden)
-    )
-    async with enter("lobby", ada) as ws:
-        welcome = await ws.request(Enter())
-    assert isinstance(welcome, Welcome)
-    texts = [said.text for said in welcome.said]
-    assert texts == [f"lobby {number}" for number in range(5, HISTORY + 5)]
+        assert await ws.request(Enter()) == Welcome(process=os.getpid())
 
 
 async def test_a_message_reaches_everybody_in_the_room(ada: User, bob: User, lobby: Room) -> None:
@@ -81,6 +66,59 @@ async def test_a_typing_hint_reaches_the_others(ada: User, bob: User, lobby: Roo
         assert await his.receive(IsTyping) == IsTyping(author="ada")
         await hers.expect_nothing()
     assert not await Message.objects.aexists()
+
+
+async def test_who_was_away_misses_nothing(ada: User, bob: User, lobby: Room) -> None:
+    """What was said while bob's connection was lost comes first, then what is new, each once."""
+    page = Page()
+    async with enter("lobby", ada) as hers:
+        async with enter("lobby", bob, page) as his:
+            await hers.request(Say(text="one"))
+            assert (await his.receive(Said)).text == "one"
+            await his.vanish()
+        for text in ("two", "three"):
+            await hers.request(Say(text=text))
+        async with enter("lobby", bob, page) as his:
+            await hers.request(Say(text="four"))
+            assert [(await his.receive(Said)).text for _ in range(3)] == ["two", "three", "four"]
+            await his.expect_nothing()
+        assert [(await hers.receive(Said)).text for _ in range(4)] == [
+            "one",
+            "two",
+            "three",
+            "four",
+        ]
+    assert page.reloads == []
+
+
+async def test_hints_that_were_missed_stay_so(ada: User, bob: User, lobby: Room) -> None:
+    """That somebody was typing is not told later, and pushes nothing out that was said."""
+    page = Page()
+    async with enter("lobby", ada) as hers:
+        async with enter("lobby", bob, page) as his:
+            await his.request(Enter())  # by now the page knows where it is
+            await his.vanish()
+        await hers.request(Say(text="hello"))
+        await hers.receive(Said)
+        for _ in range(200):
+            await hers.send(Typing())
+        await hers.request(Enter())  # by now they are broadcast
+        async with enter("lobby", bob, page) as his:
+            assert (await his.receive(Said)).text == "hello"
+            await his.expect_nothing()
+
+
+async def test_who_was_away_for_too_long(ada: User, bob: User, lobby: Room) -> None:
+    """When more was said than the group keeps, the page is told to load anew."""
+    page, group = Page(), conversation(slug="lobby")
+    async with enter("lobby", bob, page) as his:
+        await his.request(Enter())  # by now the page knows where it is
+        await his.vanish()
+    for number in range(101):
+        await abroadcast(group, number, on_commit=False)  # the test itself is a transaction
+    async with enter("lobby", bob, page) as his:
+        await his.request(Enter())
+    assert page.reloads == [group]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,12 @@ READ_MESSAGES = """
         ["b", "p"].map((part) => entry.querySelector(part).textContent))
 """
 
+READ_LIVE = """
+    const sent = new URL(sockets[0].url).searchParams.get("wsc");
+    const { live } = JSON.parse(atob(sent.replaceAll("-", "+").replaceAll("_", "/")));
+    return [live, document.querySelector("#room").dataset.live];
+"""
+
 LEAVE_ONE_MESSAGE = """
 from django.contrib.auth.models import User
 from chat.models import Message, Room
@@ -143,16 +149,21 @@ class Visitor:
     def close_socket(self, code: int) -> None:
         self.browser.execute_script(CLOSE, code)
 
+    def cut_the_connection(self) -> None:
+        """Press the button that does it."""
+        self.find("[data-part=cut]").click()
+        self.wait_until(lambda me: me.state == "waiting")
+
     def wait_until_open(self) -> None:
         self.wait_until(lambda me: me.state == "open")
         if "/chat/" in self.browser.current_url and self.browser.find_elements(By.ID, "room-title"):
             self.wait_until(lambda me: me.process != "")  # the reply is here
 
-    def wait_until(self, condition: Callable[[Self], bool]) -> None:
+    def wait_until(self, condition: Callable[[Self], bool], seconds: float = 15) -> None:
         """Wait for what she sees; meanwhile the page may be another one."""
         wait = WebDriverWait(
             self.browser,
-            15,
+            seconds,
             poll_frequency=0.05,
             ignored_exceptions=[WebDriverException],  # of a page that goes while it is asked
         )
@@ -281,6 +292,14 @@ def test_the_serving_process(ada: Visitor, room: str) -> None:
 
 
 @pytest.mark.usefixtures("keep_sockets")
+def test_the_socket_goes_on_from_the_page(ada: Visitor, room: str) -> None:
+    """The socket tells where the group stood when the page was rendered."""
+    ada.reload()
+    told, rendered = ada.browser.execute_script(READ_LIVE)
+    assert told == rendered != ""
+
+
+@pytest.mark.usefixtures("keep_sockets")
 @pytest.mark.parametrize("code", [1000, 1006, 1008, 1012, 4000, 4499])
 def test_a_closed_socket_comes_back(ada: Visitor, room: str, code: int) -> None:
     """After most codes the page opens another socket, and shows nothing twice."""
@@ -317,12 +336,38 @@ def test_who_has_logged_out_is_shown_the_login(ada: Visitor, room: str) -> None:
     assert ada.browser.current_url.endswith(f"/accounts/login/?next=/chat/{room}/")
 
 
+def test_a_connection_that_is_cut(ada: Visitor, bob: Visitor, room: str) -> None:
+    """The conversation goes on without her, and is whole when she is back: no gap, no double."""
+    ada.say("I go through a tunnel.")
+    bob.wait_until(lambda me: len(me.messages) == 1)
+    ada.cut_the_connection()
+    assert "back in" in ada.state_in_words
+    missed = [f"You miss this ({number})." for number in range(3)]
+    for text in missed:
+        bob.say(text)
+    bob.wait_until(lambda me: len(me.messages) == 4)
+    assert ada.state == "waiting"
+    assert len(ada.messages) == 1
+    ada.wait_until(lambda me: len(me.messages) == 4, seconds=60)
+    ada.wait_until_open()
+    ada.say("Here I am.")
+    bob.wait_until(lambda me: len(me.messages) == 5)
+    conversation = [
+        (ada.name, "I go through a tunnel."),
+        *[(bob.name, text) for text in missed],
+        (ada.name, "Here I am."),
+    ]
+    for visitor in (ada, bob):
+        visitor.wait_until(lambda me: me.messages == conversation)
+
+
 def test_a_server_that_restarts(browser: Chrome, own_site: Site) -> None:
-    """The page comes back to the next process by itself, and shows what was missed."""
+    """The page comes back to the next process, shows what was missed, and keeps what she typed."""
     grace = Visitor(browser, own_site.url, "grace").sign_up()
     grace.make_room("lobby")
     grace.say("hello")
     grace.wait_until(lambda me: len(me.messages) == 1)
+    grace.type("here ")
     before = grace.process
     own_site.stop()
     grace.wait_until(lambda me: me.state != "open")
@@ -332,8 +377,9 @@ def test_a_server_that_restarts(browser: Chrome, own_site: Site) -> None:
     grace.wait_until(
         lambda me: me.messages == [("grace", "hello"), ("grace", "while you were out")]
     )
-    grace.say("here again")
-    grace.wait_until(lambda me: len(me.messages) == 3)
+    grace.wait_until_open()
+    grace.say("again")
+    grace.wait_until(lambda me: me.messages[2:] == [("grace", "here again")])
     browser.delete_all_cookies()
 
 

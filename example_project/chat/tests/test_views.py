@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,8 @@ from django.urls import reverse
 
 from chat.messages import List, Rooms, Said, Say
 from chat.models import Message, Room
-from wsconsumer.test import captured_broadcasts
+from chat.views import HISTORY
+from wsconsumer.test import Page, captured_broadcasts
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -61,10 +63,60 @@ def test_the_list(client: Client, ada: User, lobby: Room) -> None:
 def test_a_room(client: Client, ada: User, lobby: Room) -> None:
     """The page of a room has its name, that of the visitor and the path of its socket."""
     client.force_login(ada)
-    page = client.get(LOBBY).content.decode()
+    response = client.get(LOBBY)
+    page = response.content.decode()
     assert ">lobby</h1>" in page
+    assert f'data-live="{response.context["live"]}"' in page
     assert 'data-user="ada"' in page
     assert f'data-socket="{LOBBY_SOCKET}"' in page
+
+
+def test_a_room_has_its_last_messages(client: Client, ada: User, lobby: Room) -> None:
+    """Of a long conversation the page has the end, oldest first, and nothing of other rooms."""
+    garden = Room.objects.create(slug="garden")
+    Message.objects.bulk_create(
+        Message(room=room, author=ada, text=f"{room} {number}")
+        for number in range(HISTORY + 5)
+        for room in (lobby, garden)
+    )
+    client.force_login(ada)
+    page = client.get(LOBBY).content.decode()
+    assert re.findall(r"<p>(\w+ \d+)</p>", page) == [f"lobby {n}" for n in range(5, HISTORY + 5)]
+
+
+def test_what_a_page_has_of_a_message(client: Client, ada: User, bob: User, lobby: Room) -> None:
+    """Author, text and time stand in it as data; what the visitor said is marked as her own."""
+    hers, his = [
+        Message.objects.create(room=lobby, author=author, text="<b>hello</b>")
+        for author in (ada, bob)
+    ]
+    client.force_login(ada)
+    page = client.get(LOBBY).content.decode()
+    assert f'<li class="message own" data-id="{hers.pk}">' in page
+    assert f'<li class="message" data-id="{his.pk}">' in page
+    assert f'<time datetime="{his.sent_at.isoformat()}">' in page
+    assert "<b>bob</b>" in page
+    assert "<p>&lt;b&gt;hello&lt;/b&gt;</p>" in page
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_nothing_is_missed_between_a_page_and_its_socket(
+    ada: User, lobby: Room, websocket_client: WebsocketClient
+) -> None:
+    """What is said after the page was rendered, and before its socket opens, comes through it."""
+    await websocket_client.aforce_login(ada)
+    async with websocket_client.connect(LOBBY_SOCKET) as other:
+        await other.request(Say(text="in the page"))
+        await other.receive(Said)
+        response = await websocket_client.get(LOBBY)
+        await other.request(Say(text="too late for it"))
+        await other.receive(Said)
+    assert [said.text for said in response.context["conversation"]] == ["in the page"]
+    page = Page(live=response.context["live"])
+    async with websocket_client.connect(LOBBY_SOCKET, page=page) as ws:
+        assert (await ws.receive(Said)).text == "too late for it"
+        await ws.expect_nothing()
+    assert page.reloads == []
 
 
 def test_a_room_that_is_not(client: Client, ada: User) -> None:

@@ -5,11 +5,11 @@ import { ConnectionLost, Socket } from "../wsconsumer/socket.js";
 const REFUSALS = [4401, 4503, 4504]; // the login has ended, or the room is gone
 
 // Open the socket of a section, which has the path in data-socket, is given data-state, and has an
-// element to say it in. `opened` is called each time that it has opened, `receive` with each message
-// that nobody asked for.
+// element to say it in. In data-live it has the positions of its groups, if they keep. `opened` is
+// called each time that it has opened, `receive` with each message that nobody asked for.
 export function connect(section, { opened, receive }) {
   const words = section.querySelector("[data-part=state]");
-  const socket = new Socket(section.dataset.socket);
+  const socket = new Socket(section.dataset.socket, { live: section.dataset.live });
   socket.addEventListener("message", ({ detail }) => receive(detail.data));
   socket.addEventListener("state", ({ detail }) => {
     section.dataset.state = detail.state;

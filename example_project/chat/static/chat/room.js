@@ -1,9 +1,14 @@
-// A room. The page asks for the last messages when the socket opens, and is told each new one.
+// A room. The page comes with the last messages. Its socket goes on from there, and after a loss
+// from where it was.
 
+import { cut } from "./cut.js";
 import { connect, explain, ignoreLoss, insert } from "./page.js";
 
 const HINT_EVERY = 2_000; // milliseconds between two hints that we type
 const HINT_LASTS = 4_000;
+const CUT_LASTS = 8; // seconds, as the page says
+
+const DRAFT = `draft of ${location.pathname}`;
 
 const template = document.querySelector("#message");
 
@@ -11,7 +16,7 @@ class Room {
   constructor(section) {
     this.section = section;
     for (const element of section.querySelectorAll("[data-part]")) {
-      this[element.dataset.part] = element; // process, state, messages, typing, form, error
+      this[element.dataset.part] = element; // process, state, messages, typing, form, error, cut
     }
     this.input = this.form.elements.text;
     this.typists = new Map(); // of names to timers
@@ -20,8 +25,14 @@ class Room {
       opened: () => this.enter(),
       receive: (message) => this[HANDLERS[message.type]]?.(message),
     });
+    this.socket.addEventListener("state", ({ detail }) => (this.cut.disabled = detail.state !== "open"));
+    this.socket.addEventListener("reload", () => this.reload());
     this.form.addEventListener("submit", (event) => this.say(event));
     this.input.addEventListener("input", () => this.hint());
+    this.cut.addEventListener("click", () => cut(CUT_LASTS));
+    for (const entry of this.messages.children) this.tellTime(entry);
+    this.scrollToEnd();
+    this.takeDraft();
   }
 
   // What the visitor does
@@ -50,14 +61,19 @@ class Room {
 
   async enter() {
     const welcome = await this.socket.request({ type: "enter" }).catch(ignoreLoss);
-    if (!welcome) return;
-    const { process, said } = welcome;
-    this.process.textContent = `served by process ${process}`;
-    if (said.length && !this.has(said[0])) {
-      this.forgetBefore(said[0]); // more was missed than we are told now
-    }
-    for (const message of said) this.add(message);
-    this.scrollToEnd();
+    if (welcome) this.process.textContent = `served by process ${welcome.process}`;
+  }
+
+  // More was missed than the group keeps, or the server has forgotten it.
+  reload() {
+    sessionStorage.setItem(DRAFT, this.input.value);
+    location.reload();
+  }
+
+  takeDraft() {
+    const draft = sessionStorage.getItem(DRAFT);
+    if (draft) this.input.value = draft;
+    sessionStorage.removeItem(DRAFT);
   }
 
   heard(message) {
@@ -77,25 +93,21 @@ class Room {
 
   add({ id, author, text, sent_at }) {
     const entry = template.content.cloneNode(true).firstElementChild;
-    const sentAt = new Date(sent_at);
     entry.dataset.id = id;
     entry.classList.toggle("own", author === this.section.dataset.user);
     entry.querySelector("b").textContent = author;
     entry.querySelector("time").dateTime = sent_at;
-    entry.querySelector("time").textContent = sentAt.toTimeString().slice(0, 5);
-    entry.querySelector("time").title = sentAt.toLocaleString();
     entry.querySelector("p").textContent = text;
+    this.tellTime(entry);
     insert(this.messages, entry, 1);
   }
 
-  has({ id }) {
-    return this.messages.querySelector(`[data-id="${Number(id)}"]`) !== null;
-  }
-
-  forgetBefore({ id }) {
-    for (const entry of [...this.messages.children]) {
-      if (Number(entry.dataset.id) < id) entry.remove();
-    }
+  // In the time zone of the visitor, which only the browser knows.
+  tellTime(entry) {
+    const time = entry.querySelector("time");
+    const sentAt = new Date(time.dateTime);
+    time.textContent = sentAt.toTimeString().slice(0, 5);
+    time.title = sentAt.toLocaleString();
   }
 
   stopTyping(author) {
