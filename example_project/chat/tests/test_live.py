@@ -336,8 +336,10 @@ def test_who_has_logged_out_is_shown_the_login(ada: Visitor, room: str) -> None:
     assert ada.browser.current_url.endswith(f"/accounts/login/?next=/chat/{room}/")
 
 
+@pytest.mark.usefixtures("keep_sockets")
 def test_a_connection_that_is_cut(ada: Visitor, bob: Visitor, room: str) -> None:
     """The conversation goes on without her, and is whole when she is back: no gap, no double."""
+    ada.reload()
     ada.say("I go through a tunnel.")
     bob.wait_until(lambda me: len(me.messages) == 1)
     ada.cut_the_connection()
@@ -350,6 +352,7 @@ def test_a_connection_that_is_cut(ada: Visitor, bob: Visitor, room: str) -> None
     assert len(ada.messages) == 1
     ada.wait_until(lambda me: len(me.messages) == 4, seconds=60)
     ada.wait_until_open()
+    assert ada.sockets == 2  # the page is the same, and was not loaded anew
     ada.say("Here I am.")
     bob.wait_until(lambda me: len(me.messages) == 5)
     conversation = [
