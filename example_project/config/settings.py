@@ -58,6 +58,8 @@ TEMPLATES = [
 # `postgres` means the database below; `postgres://...` replaces it.
 GROUPS_URL = os.environ.get("GROUPS_URL", "")
 WSCONSUMER = {"GROUPS": groups(GROUPS_URL)}
+if "postgres" in WSCONSUMER["GROUPS"].get("BACKEND", ""):
+    INSTALLED_APPS += ["wsconsumer.groups.postgres"]  # the tables for what groups keep
 
 # The path of a file, or postgres://...
 DATABASE = os.environ.get("DJANGO_DATABASE", str(BASE_DIR / "db.sqlite3"))

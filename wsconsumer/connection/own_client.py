@@ -65,6 +65,9 @@ def page_of(scope: Scope, owner: str) -> Page:
                 page.at.setdefault(group, Place(*place))
         return page
     except SignatureExpired:
+        # What its page shows is old, and nobody knows how old: it has to reload.
+        for group in read_token(page.live, max_age=None).at:
+            page.at.setdefault(group, Place("", 0))
         return page
     except (ValueError, BadSignature) as error:
         logger.info("%s: the client does not say where it was: %s.", owner, escape(error))
