@@ -26,6 +26,7 @@ FOLDERS: Final = {
     "tests/scripts": "processes",
     "tests/servers": "servers",
     "tests/test_docs.py": "docs",
+    "tests/test_links.py": "docs",
     "tests/typing": "processes",
 }
 """The marker of all tests whose path starts like this."""
