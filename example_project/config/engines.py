@@ -26,6 +26,12 @@ def groups(url: str) -> dict[str, Any]:
     )
 
 
+def apps(groups: dict[str, Any]) -> list[str]:
+    """Return the apps that a backend needs: PostgreSQL has tables for what groups keep."""
+    name = groups.get("BACKEND", "").rpartition(".")[0]
+    return [name] if name == "wsconsumer.groups.postgres" else []
+
+
 def postgres(url: str) -> dict[str, Any]:
     """Return a database for `postgres://user:password@host:port/name?sslmode=require`, else {}."""
     parts = urlsplit(url)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from .engines import groups, postgres
+from .engines import apps, groups, postgres
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -58,8 +58,7 @@ TEMPLATES = [
 # `postgres` means the database below; `postgres://...` replaces it.
 GROUPS_URL = os.environ.get("GROUPS_URL", "")
 WSCONSUMER = {"GROUPS": groups(GROUPS_URL)}
-if "postgres" in WSCONSUMER["GROUPS"].get("BACKEND", ""):
-    INSTALLED_APPS += ["wsconsumer.groups.postgres"]  # the tables for what groups keep
+INSTALLED_APPS += apps(WSCONSUMER["GROUPS"])
 
 # The path of a file, or postgres://...
 DATABASE = os.environ.get("DJANGO_DATABASE", str(BASE_DIR / "db.sqlite3"))

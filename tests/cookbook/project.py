@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from django.apps import apps
 from django.contrib.auth import signals as auth_signals
 from django.contrib.staticfiles.finders import get_finder
+from django.core.checks.registry import registry
 from django.core.management import call_command
 from django.db import connection
 from django.db.models import signals as model_signals
@@ -135,6 +136,7 @@ class Project:
             names = {name for name in settings if name.isupper()} - KEPT
             with (
                 _receivers(),
+                _checks(),
                 override_settings(**{name: settings[name] for name in names}),
                 _tables(),
             ):
@@ -215,6 +217,16 @@ def _tables() -> Iterator[None]:
         with connection.schema_editor() as editor:
             for model in missing[::-1]:
                 editor.delete_model(model)
+
+
+@contextmanager
+def _checks() -> Iterator[None]:
+    """Let the system checks of the project's apps end with it."""
+    before = {*registry.registered_checks}
+    try:
+        yield
+    finally:
+        registry.registered_checks = before
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.engines import groups, postgres
+from config.engines import apps, groups, postgres
 
 
 def test_no_engine() -> None:
     """Without a GROUPS_URL the groups are what they are without settings."""
     assert groups("") == {}
+    assert apps(groups("")) == []
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,7 @@ def test_groups_in_postgres(url: str) -> None:
     """With PostgreSQL the groups use the project's own database."""
     backend = "wsconsumer.groups.postgres.PostgresBackend"
     assert groups(url) == {"BACKEND": backend, "LOCATION": "default"}
+    assert apps(groups(url)) == ["wsconsumer.groups.postgres"]
 
 
 @pytest.mark.parametrize("url", ["amqp://localhost", "memory", "localhost:6379"])
