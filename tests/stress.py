@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import re
 import sys
 import tempfile
 import time
@@ -137,7 +138,8 @@ class Stress:
         """Change a cluster; note how long it took until all were subscribed where they belong."""
         start = time.monotonic() - UNDER_WAY
         await asyncio.to_thread(change, cluster, self._chance(change.__name__))
-        channels = [f"{PREFIX}:{group}" for group in GROUPS]
+        # Where a slot is chosen by braces, the names of channels have none.
+        channels = [f"{PREFIX}:{re.sub('[%{}]', _encode, group)}" for group in GROUPS]
         is_settled = partial(cluster.is_settled, channels, len(self._servers))
         await asyncio.to_thread(until, is_settled, f"{change.__name__} to settle", SETTLED)
         self._judge.outages.append((start, time.monotonic()))
@@ -259,6 +261,10 @@ def _migrate(cluster: RedisCluster, chance: random.Random) -> None:
     old = cluster.fail_over()
     master = cluster.master_of(old)
     cluster.follow(old, chance.choice([one for one in cluster.masters() if one is not master]))
+
+
+def _encode(char: re.Match[str]) -> str:
+    return f"%{ord(char[0]):X}"
 
 
 async def _over_socket(client: Client, order: dict[str, Any]) -> Sequence[str | None]:
