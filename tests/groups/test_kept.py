@@ -1149,3 +1149,30 @@ async def test_what_is_dropped_of_a_group_that_keeps_nothing() -> None:
 def test_a_backend_that_nobody_listens_to() -> None:
     """It may say that it is subscribed anew; nothing comes of it."""
     LossyBackend("", "", {}).resumed(["room.a"])
+
+
+async def test_what_a_codec_can_not_say(caplog: pytest.LogCaptureFixture) -> None:
+    """It is passed over with a log line, live and when it is handed over; what follows comes."""
+    async with page(Packed) as ws:
+        epoch, _ = await joined(ws)
+        await backend().append("room.a", b"\x13\x00{nonsense", Keep(KEEP, 60), None)
+        await abroadcast("room.a", Said(text="hi"))
+        assert (await frame(ws))[0]["offset"] == 2
+        async with page(Packed, at={"room.a": (epoch, 0)}) as back:
+            assert (await frame(back))["offset"] == 0
+            assert (await frame(back))[0]["offset"] == 2
+    assert "Refused what came for the group 'room.a'" in caplog.text
+
+
+async def test_a_typed_consumer_that_hears_its_group() -> None:
+    """What its ``group_message()`` handled is counted too."""
+
+    class Hearing(Typed):
+        async def group_message(self, group: str, data: Any) -> None:
+            await self.send(Said(text=f"heard {data.text}"))
+
+    async with page(Hearing) as ws:
+        await joined(ws)
+        await abroadcast("room.a", Said(text="hi"))
+        assert b"heard hi" in as_bytes(await ws.receive())
+        assert await frame(ws) == {"group": "room.a", "offset": 1, "skip": True}

@@ -17,6 +17,7 @@ from wsconsumer import serving
 from wsconsumer.groups import memory
 from wsconsumer.groups.budget import BACKLOG
 from wsconsumer.groups.histories import histories
+from wsconsumer.groups.keeping import Keep
 from wsconsumer.groups.memory import MemoryBackend
 from wsconsumer.test import KeepingContract, listener
 
@@ -126,7 +127,7 @@ def test_a_loop_that_is_closed_is_forgotten(caplog: pytest.LogCaptureFixture) ->
 def test_a_process_that_serves_nobody_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     """A broadcast in a process without websockets can't arrive; the log says so once."""
     idle = MemoryBackend("", "loops", {})
-    idle.publish_sync("g", b"body")
+    idle.append_sync("g", b"body", Keep(1, 60), None)
     idle.publish_sync("g", b"body")
     assert [message.partition(",")[0] for message in caplog.messages] == [
         "A broadcast was made in a process that serves no websockets"

@@ -130,9 +130,9 @@ class Member:
     def hand_over(self, message: Any) -> None:
         """Take what it missed, whatever waits already: it is as much as the group keeps."""
         outbox = self._outbox
-        if not (outbox.is_held or outbox.is_busy):
+        if self.deliver is _ignore or not (outbox.is_held or outbox.is_busy):
             self.deliver(message)
-        elif self.connection.state in (_CONNECTING, _OPEN):
+        else:
             outbox.put_uncounted(self._item(message), message.group)
             self._go_behind()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,9 +25,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_runtest_setup() -> None:
     """Let no test find what groups of another one keep."""
-    histories = sys.modules.get("wsconsumer.groups.histories")
-    if histories is not None:
-        histories.histories.clear()
+    from ..groups.histories import histories
+
+    histories.clear()
 
 
 @pytest.fixture
