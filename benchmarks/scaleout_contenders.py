@@ -166,7 +166,7 @@ def configure(contender: str, engines: Engines) -> None:
     groups = {
         "BACKEND": "wsconsumer.groups.redis.RedisBackend",
         "LOCATION": engines.redis,
-        "PREFIX": engines.prefix,
+        "PREFIX": f"{engines.prefix} {contender}",  # or contenders would hear each other
     }
     databases = {}
     if contender == POSTGRES and engines.postgres is not None:
