@@ -155,7 +155,7 @@ class Stress:
                 else:
                     await abroadcast(group, text, key=text)
             except BackendError:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # the engine is away: nothing tells when it is back
             else:
                 times -= 1
 

@@ -1176,3 +1176,16 @@ async def test_a_typed_consumer_that_hears_its_group() -> None:
         await abroadcast("room.a", Said(text="hi"))
         assert b"heard hi" in as_bytes(await ws.receive())
         assert await frame(ws) == {"group": "room.a", "offset": 1, "skip": True}
+
+
+async def test_a_client_that_is_ahead_of_this_process() -> None:
+    """What another process has heard, and this one not, is read before the client is answered."""
+    async with page() as ws:
+        epoch, _ = await joined(ws)
+        await abroadcast("room.a", "one")
+        async with page(at={"room.a": (epoch, 0)}) as deep:
+            assert (await frame(deep))["offset"] == 0
+        backend().losing = 1
+        await abroadcast("room.a", "two")
+        async with page(at={"room.a": (epoch, 2)}) as back:
+            assert await frame(back) == {"joined": "room.a", "epoch": epoch, "offset": 2}

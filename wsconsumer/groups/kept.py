@@ -96,9 +96,9 @@ class KeptGroup(LocalGroup):
 
         The group was subscribed before, so that nothing is lost between reading and hearing.
         """
-        if at is not None and not (self._epoch and self._reaches(at)):
-            self._is_deep_wanted = not self._is_deep
-        if not self._epoch or self._is_deep_wanted:
+        if not self._is_told(at):
+            # More than is here, or less: another process may have heard what was lost on the way.
+            self._is_deep_wanted = at is not None and not self._is_deep
             reading = self._readings.read(self)
             await asyncio.wait({reading}, timeout=JOIN_TIMEOUT)
         if at is not None:
@@ -127,11 +127,12 @@ class KeptGroup(LocalGroup):
             self._greet(member, at)
         super().add(member)
 
-    def _reaches(self, at: Position) -> bool:
-        """Whether what came after a position is here, all of it."""
-        if at.epoch != self._epoch or at.offset > self._top:
-            return at.epoch != self._epoch  # nothing to read: it is of another history
-        return at.offset >= self._first - 1
+    def _is_told(self, at: Position | None) -> bool:
+        """Whether nothing has to be read to tell a member where it is, or that it must reload."""
+        if not self._epoch or at is None:
+            return bool(self._epoch)
+        is_too_old = self._is_deep and at.offset <= self._top
+        return at.epoch != self._epoch or is_too_old or self._is_whole(at)
 
     @property
     def _first(self) -> int:
@@ -212,20 +213,21 @@ class KeptGroup(LocalGroup):
         was_deep, self._is_deep_wanted = self._is_deep_wanted, False
         during, self._during = self._during or [], None
         if not self._epoch:
-            self._begin(kept)
+            self._begin(kept, is_deep=was_deep)
             if self._members:  # who did not wait for this
                 self._reset()
         elif kept.epoch != self._epoch or not self._follow(kept):
-            self._begin(kept)
+            self._begin(kept, is_deep=was_deep)
             self._reset()
         elif was_deep:
             self._fill(kept)
-        self._is_deep = self._is_deep or was_deep
+            self._is_deep = True
         for broadcast in during:
             self.take(broadcast)
         return self._overflowed
 
-    def _begin(self, kept: Kept) -> None:
+    def _begin(self, kept: Kept, *, is_deep: bool) -> None:
+        self._is_deep = is_deep
         self._epoch, self._top = kept.epoch, kept.top
         self._recent.clear()
         self._recent.extend(self._read_back(kept, kept.top))
