@@ -14,7 +14,7 @@ sys.path.append(str(ROOT / "example_project"))
 from chat.tests.test_live import Visitor  # noqa: E402  # found by the path above
 from config.tests.live import serve  # noqa: E402  # the same
 
-from tests.chromium import chromium  # noqa: E402
+from tests.chromium import chromium  # noqa: E402  # the path is set above
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -112,7 +112,7 @@ class PostgresTrouble:
             )
         elif kind < 0.8:
             table = chance.choice(("wsconsumer_history", "wsconsumer_message", "wsconsumer_key"))
-            self._engine.query(SQL("TRUNCATE {} CASCADE").format(Identifier(table)))  # type: ignore[arg-type]
+            self._engine.query(SQL("TRUNCATE {} CASCADE").format(Identifier(table)))  # type: ignore[arg-type]  # psycopg takes it
         else:
             self._engine.restart()
 

@@ -95,12 +95,12 @@ class LiveView:
                 "get_live_groups()."
             )
         self._live = position(*groups, request=request)
-        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]  # the view that it is mixed into
         return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add ``live`` to the context."""
-        context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]
+        context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]  # the view that it is mixed into
         return {"live": self._live, **context}
 
 

@@ -188,7 +188,7 @@ class Stress:
                 await self._come(page)
         self._trouble.end()
         await self._say()
-        readings = hub()._readings  # noqa: SLF001
+        readings = hub()._readings  # noqa: SLF001  # nothing public tells when all is read
         assert readings is not None
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
