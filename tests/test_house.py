@@ -68,6 +68,7 @@ HOUSE = [
     "handshake.request",
     "groups.echo",
     "groups.api",
+    "groups.orders",
     "groups.hub",
     "groups.publication",
     "groups.subscriptions",

@@ -22,6 +22,7 @@ from .groups.base import Position
 from .groups.framed import FramedMember
 from .groups.hub import Hub, hub
 from .groups.member import Member
+from .groups.orders import listen
 from .hints import NotConnected
 from .hooks import check_answer
 from .limiting import Limiting
@@ -181,6 +182,7 @@ class Session(Limiting, Spawning, GroupHooks):
         self._cancellations = Cancellations(task)
         self._monitor = monitor()
         self._monitor.watch(self)
+        listen()
         if self._expires < inf:
             self._monitor.deadlines.expire(self.connection, self._expires)
 

@@ -29,7 +29,7 @@ from .readings import Readings
 from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .base import Backend, Position
     from .member import Member
@@ -42,11 +42,12 @@ class Hub:
         self._backend = backend
         self._budget = Budget()
         self._groups: dict[str, LocalGroup] = {}
+        self._heard: dict[str, Callable[[bytes], None]] = {}
         self._joining: Counter[tuple[Member, str]] = Counter()
         self._subscriptions = Subscriptions(
             backend,
             self.deliver,
-            is_wanted=self._groups.__contains__,
+            is_wanted=lambda name: name in self._groups or name in self._heard,
             on_start=lambda: add_started(backend),
         )
         self._readings: Readings | None = None
@@ -111,6 +112,19 @@ class Hub:
             await self._subscriptions.start()
         await publication.publish(self._backend)
 
+    def listen(self, name: str, heard: Callable[[bytes], None]) -> None:
+        """
+        Have what is told under a name of ours heard, for as long as the hub is there.
+
+        It returns at once; the backend is started, and subscribes, as soon as it can.
+        """
+        self._heard[name] = heard
+        self._subscriptions.want(name)
+
+    async def tell(self, name: str, body: bytes) -> None:
+        """Publish a body to those that listen; the backend is started."""
+        await self._backend.publish(name, body)
+
     async def deliver(self, name: str, body: bytes, position: Position | None = None) -> None:
         """
         Hand what came in to the group's members here.
@@ -121,6 +135,8 @@ class Hub:
         """
         group = self._groups.get(name)
         if group is None:
+            if name in self._heard:
+                self._heard[name](body)
             return
         try:
             broadcast = Broadcast.decode(name, body, position)

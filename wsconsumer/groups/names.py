@@ -9,6 +9,9 @@ from ..escaping import quote
 MAX_NAME: Final = 200
 """Characters that the name of a group may have."""
 
+RESERVED: Final = "wsconsumer:"
+"""What the names of our own channels begin with, and those of groups do not."""
+
 
 def check_group(name: object) -> None:
     """Raise ``TypeError`` or ``ValueError`` if this can't be the name of a group."""
@@ -19,4 +22,9 @@ def check_group(name: object) -> None:
         raise ValueError(
             f"A group's name has 1 to {MAX_NAME} printable characters, got {quote(name)}. "
             "Make it of ids or slugs, such as 'room.lobby'."
+        )
+    if name.startswith(RESERVED):
+        raise ValueError(
+            f"Names that begin with {RESERVED!r} are reserved, got {quote(name)}. "
+            "Name the group differently, such as 'room.lobby'."
         )

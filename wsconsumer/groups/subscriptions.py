@@ -56,6 +56,12 @@ class Subscriptions:
         if not (self.is_started and self._is_subscribed(name)):
             await asyncio.shield(self._apply_soon(name))
 
+    def want(self, name: str) -> None:
+        """Start the backend and subscribe to a name that is wanted, soon, unless that was done."""
+        is_done = self.is_started and self._is_subscribed(name)
+        if not (is_done or name in self._changed or self._task is not None):
+            self._apply_soon(name)
+
     def unsubscribe(self, name: str) -> None:
         """Unsubscribe, soon, unless the group is wanted again by then."""
         if self._backend.needs_subscriptions:

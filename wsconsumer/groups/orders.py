@@ -1,0 +1,111 @@
+"""
+What the processes of a project tell one another, over the engine that carries their groups.
+
+An order is a small struct: "close the sockets of this user", "say who is connected". ``tell()``
+publishes it to ``CHANNEL``, a name that no group can have. Every event loop that serves websockets
+listens there, the one that told it included, and calls what ``heard_by()`` registered for the kind
+of order. Delivery is that of the engine: at most once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+
+from ..counters import counters
+from ..escaping import escape, quote
+from ..log_thread import log
+from .envelope import named, split_named
+from .hub import hub, started_hub
+from .loading import sync_backend
+from .names import RESERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("wsconsumer.groups")
+
+CHANNEL: Final = f"{RESERVED}orders"
+"""Where orders travel."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Subclass it for each kind of order; the name of the class is what travels."""
+
+
+O = TypeVar("O", bound=Order)  # noqa: E741  # an order
+
+
+class _Kind(NamedTuple):
+    decode: Callable[[bytes], Any]
+    obey: Callable[[Any], None]
+
+
+_kinds: dict[str, _Kind] = {}
+
+
+def heard_by(kind: type[O], obey: Callable[[O], None]) -> None:
+    """
+    Have ``obey(order)`` called for orders of a kind, once in each event loop that serves.
+
+    It is called on that loop, and must not block it; an exception is logged.
+    """
+    _kinds[kind.__name__] = _Kind(msgspec.json.Decoder(kind).decode, obey)
+
+
+def listen() -> None:
+    """
+    Have the orders heard in the running event loop, from some time soon on.
+
+    An engine that is away is waited for in the background; settings that can't work are logged.
+    """
+    try:
+        hub().listen(CHANNEL, _hear)
+    except ImproperlyConfigured as error:
+        log(logger, logging.ERROR, "This process hears no orders of others: %s", escape(error))
+
+
+def tell(order: Order) -> None:
+    """
+    Tell every process, from a thread without an event loop.
+
+    Raises ``BackendError`` if the engine does not take it.
+    """
+    sync_backend().publish_sync(CHANNEL, _body(order))
+
+
+async def atell(order: Order) -> None:
+    """Tell every process, from async code; raises ``BackendError`` likewise."""
+    here = started_hub()
+    if here is not None:
+        await here.tell(CHANNEL, _body(order))
+    else:
+        await sync_to_async(tell)(order)
+
+
+def _body(order: Order) -> bytes:
+    return named(type(order).__name__, msgspec.json.encode(order))
+
+
+def _hear(body: bytes) -> None:
+    """Obey what came from the engine, which is not to be trusted."""
+    try:
+        name, payload = split_named(body)
+        kind = _kinds.get(name)
+        if kind is None:
+            # From a process of a later version: it knows that we may not understand.
+            logger.info("Passed over an order of a kind that is not known here: %s.", quote(name))
+            return
+        order = kind.decode(payload)
+    except ValueError as error:  # msgspec's errors are
+        counters["body_refused"] += 1
+        log(logger, logging.WARNING, "Refused an order: %s.", escape(error))
+        return
+    try:
+        kind.obey(order)
+    except Exception as error:  # noqa: BLE001  # the next order is another matter
+        log(logger, logging.ERROR, "An order failed: %s.", name, error=error)
