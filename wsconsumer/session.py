@@ -101,6 +101,11 @@ class Session(Limiting, Spawning, GroupHooks):
         self.member: Member | None = None
         self._expires = inf
 
+    @property
+    def consumer(self) -> Consumer:
+        """The consumer that is served, until the end."""
+        return self._consumer
+
     def expire_at(self, timestamp: float) -> None:
         """Close with 4401 at a time, in seconds since 1970; of several, the first counts."""
         self._expires = min(self._expires, timestamp)

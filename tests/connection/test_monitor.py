@@ -14,7 +14,7 @@ from wsconsumer import ConnectionClosed, WebsocketConsumer
 from wsconsumer.connection import connection, monitor
 from wsconsumer.connection.read_ahead import READ_AHEAD_EVENTS
 from wsconsumer.counters import counters
-from wsconsumer.test import advance
+from wsconsumer.test import advance, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -377,3 +377,11 @@ async def test_one_monitor_for_all(timers: Timers) -> None:
     await first.finished()
     assert first.log == ["slow", (1001, "")]
     assert counters["hook_interrupted"] == 1
+
+
+async def test_the_sessions_of_a_loop_are_known() -> None:
+    """Whoever looks for a connection finds all that are open here, and their consumers."""
+    async with connect(WebsocketConsumer), connect(WebsocketConsumer):
+        consumers = [session.consumer for session in monitor.monitor().sessions]
+    assert [type(consumer) for consumer in consumers] == [WebsocketConsumer, WebsocketConsumer]
+    assert monitor.monitor().sessions == ()

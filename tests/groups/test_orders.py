@@ -16,7 +16,7 @@ from wsconsumer.groups.orders import CHANNEL, Order, atell, heard_by, listen, te
 from wsconsumer.test import connect
 
 
-class Ring(Order):
+class Ring(Order, frozen=True):
     """An order that tests give."""
 
     times: int

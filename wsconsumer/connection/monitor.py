@@ -12,7 +12,7 @@ looks at.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..loops import PerLoop
 from ..protocol import ConnectionState
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
         """A session, as the monitor sees it."""
 
         @property
+        def consumer(self) -> Any: ...
+
+        @property
         def member(self) -> Member | None: ...
 
         def look_after(self, now: float) -> None: ...
@@ -75,6 +78,11 @@ class Monitor:
         self.connecting: Timeline[Undecided] = Timeline()
         self.user_buckets = UserBuckets()
         self.slow_hooks = SlowHooks()
+
+    @property
+    def sessions(self) -> tuple[Watched, ...]:
+        """The sessions of this event loop, in the order in which they began."""
+        return tuple(self._seen)
 
     def watch(self, session: Watched) -> None:
         """Look after a session from now on."""
