@@ -69,7 +69,6 @@ class Project:
         for file, code in files.items():
             if file != SETTINGS:
                 self._write(file, code)
-        self._write_scripts()
         self.apps = self._write_apps()
         self._write_settings(installed)
 
@@ -167,13 +166,6 @@ class Project:
         path = self.directory / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-    def _write_scripts(self) -> None:
-        """Put ``socket.js`` beside each script that imports it."""
-        (socket,) = (b.code for b in blocks(COOKBOOK / "socket.md") if b.language == "js")
-        for file, code in self.files.items():
-            if 'from "./socket.js"' in code:
-                self._write(str(Path(file).with_name("socket.js")), socket)
 
     def _write_apps(self) -> list[str]:
         """Make packages of the folders with Python in them; return those that are apps."""

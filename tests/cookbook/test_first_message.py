@@ -27,7 +27,7 @@ import { openNews } from "/static/tokens/news.js";
 window.story = [];
 const getToken = async () => (await (await fetch("/token/")).json()).token;
 const socket = openNews("/ws/news/", getToken);
-socket.addEventListener("message", ({ data }) => story.push(data));
+socket.addEventListener("message", ({ detail }) => story.push(detail.data));
 </script>'''
 
 urlpatterns = [path("", lambda request: HttpResponse(PAGE))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.contrib.auth.models import User
 
-from tests.cookbook.browsing import submit, texts, until, visit
+from tests.cookbook.browsing import texts, until, visit
 from wsconsumer.messages import MessageError
 
 if TYPE_CHECKING:
@@ -102,5 +102,9 @@ def test_in_a_browser(site: LiveServer, browser: Chrome, ada: User) -> None:
     """Each section shows what is said in its room, and why it was refused."""
     visit(browser, site, "/", ada)
     until(browser, texts("[data-room=cellar] p"), ["not_found"])
-    submit(browser, "#attic", "hi")
+    browser.execute_script(
+        "const form = document.querySelector('#attic');"
+        "form.elements.text.value = 'hi'; form.requestSubmit();"
+    )
     until(browser, texts("[data-room=attic] p"), ["ada: hi"])
+    until(browser, "return document.querySelector('#attic').elements.text.value", "")
