@@ -12,6 +12,7 @@ from django.core.asgi import get_asgi_application as get_http_application
 from .escaping import quote
 from .groups.hub import close_hub
 from .handshake.dispatcher import WebsocketDispatcher
+from .handshake.draining import end_watching, watch_for_stop
 from .handshake.running import running_websockets
 from .log_thread import log_thread
 
@@ -61,12 +62,13 @@ async def _answer_lifespan(receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def lifespan(application: object) -> AsyncIterator[None]:
     """
-    End all websockets of the event loop when the block ends.
+    End all websockets of the event loop when the block ends; watch for SIGTERM until then.
 
     For an application of another framework that mounts ours: mounted applications get no lifespan
     events of their own. ``Starlette(lifespan=lifespan)``, and the same in FastAPI. The argument is
     what these pass, and is ignored.
     """
+    watch_for_stop()
     try:
         yield
     finally:
@@ -79,6 +81,7 @@ async def end_websockets() -> None:
 
     What they have to say is logged before the server goes on to stop.
     """
+    await end_watching()
     await running_websockets().end()
     await close_hub()
     await log_thread().aflush()

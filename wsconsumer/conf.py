@@ -63,6 +63,10 @@ def _is_seconds_or_none(value: Any) -> bool:
     return value is None or (_is_seconds(value) and isfinite(value))
 
 
+def _is_window(value: Any) -> bool:
+    return value is None or value == 0 or _is_seconds_or_none(value)
+
+
 def _is_rate_or_none(value: Any) -> bool:
     return value is None or is_rate(value)
 
@@ -128,6 +132,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "CONNECT_TIMEOUT": Setting(
         10.0, _is_seconds_or_none, "None or a number of seconds above 0", 10
     ),
+    "DRAIN_SECONDS": Setting(None, _is_window, "None or a number of seconds, 0 or more", 20),
     "GROUPS": Setting(
         {},
         _is_mapping,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ..loops import PerLoop
 from ..protocol import ConnectionState
 from .deadlines import Deadlines
+from .draining import Draining
 from .heartbeats import Heartbeats
 from .idling import Idling
 from .rating import UserBuckets
@@ -64,6 +65,7 @@ class Monitor:
     ``deadlines``: the connections that are to be closed at a time. ``idling``: those that are to be
     closed if their client is silent. ``connecting``: the sessions that have to decide by a time.
     ``user_buckets``: the tokens that the connections of a user share. ``slow_hooks``: what is told.
+    ``draining``: those that are closed since the server is going to stop.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -75,6 +77,7 @@ class Monitor:
         self.heartbeats = Heartbeats()
         self.deadlines = Deadlines()
         self.idling = Idling(self.deadlines)
+        self.draining = Draining(self.deadlines)
         self.connecting: Timeline[Undecided] = Timeline()
         self.user_buckets = UserBuckets()
         self.slow_hooks = SlowHooks()
@@ -87,6 +90,7 @@ class Monitor:
     def watch(self, session: Watched) -> None:
         """Look after a session from now on."""
         self._seen[session] = None
+        self.draining.watch(session, self._loop.time())
         if self._timer is None:
             self._timer = self._loop.call_later(TICK, self._on_timer)
 
@@ -96,6 +100,7 @@ class Monitor:
         self.heartbeats.forget(session.connection)
         self.deadlines.forget(session.connection)
         self.idling.forget(session)
+        self.draining.forget(session)
         self.connecting.drop(session)
         self.user_buckets.forget(session)
         self.slow_hooks.forget(session)
@@ -106,6 +111,10 @@ class Monitor:
             self._timer.cancel()
             self._timer = None
             self._pulse.stop()
+
+    def drain(self, seconds: float) -> asyncio.Event:
+        """Close all sessions, one by one, within so many seconds; return the event of their end."""
+        return self.draining.begin(self._seen, self._loop.time(), seconds)
 
     def tick(self) -> None:
         """Look at every session once."""
@@ -126,6 +135,7 @@ class Monitor:
         self.heartbeats.look_after(now)
         self.deadlines.look_after(now)
         self.idling.look_after(now)
+        self.draining.look_after(now)
         self.user_buckets.look_after(now)
         for undecided in self.connecting.take_due(now):
             undecided.give_up_connecting()

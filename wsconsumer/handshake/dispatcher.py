@@ -16,6 +16,7 @@ from ..serving import note_serving
 from ..threads import pin, unpin
 from . import lost_upgrade
 from .authorization import authorize
+from .draining import watch_for_stop
 from .handler import Denial, Handshake
 from .request import WebsocketRequest
 from .running import running_websockets
@@ -49,6 +50,7 @@ class WebsocketDispatcher:
     # every message something.
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         note_serving()
+        watch_for_stop()
         if scope["type"] != "websocket":
             await self.serve_other(scope, receive, send)
             return

@@ -38,6 +38,7 @@ from ..cancellation import consists_of
 from ..counters import counters
 from ..escaping import escape, message_of
 from ..log_thread import log
+from ..serving import is_draining
 from ..sessions import make_snapshot
 from ..threads import are_handshakes_full, in_handshake_thread
 from ..verdicts import is_bad_request, log_bad_request
@@ -98,7 +99,12 @@ class Handshake(BaseHandler):
 
     async def __call__(self, request: WebsocketRequest) -> Upgrade | Denial:
         """Answer a request for a websocket."""
-        denial = check_host(request) or check_origin(request) or check_load(request)
+        denial = (
+            check_drain(request)
+            or check_host(request)
+            or check_origin(request)
+            or check_load(request)
+        )
         if denial is not None:
             return denial
         prefix = get_script_prefix(request.scope).rstrip("/") + "/"
@@ -106,6 +112,8 @@ class Handshake(BaseHandler):
             # Setting it copies what the context holds, for as long as the websocket is open.
             set_script_prefix(prefix)
         outcome = await in_handshake_thread(self._answer)(request)
+        if isinstance(outcome, Upgrade) and (denial := check_drain(request)) is not None:
+            return denial
         if hasattr(request, "urlconf"):
             # The end of the request has reset it, but reverse() in the consumer needs it.
             set_urlconf(request.urlconf)
@@ -275,6 +283,22 @@ def _denial(response: HttpResponseBase) -> Denial:
     body = b"" if response.status_code == 500 else b"".join(response)
     lines = [*headers, *_cookies(response)]
     return Denial(response.status_code, lines, body, is_answer=True)
+
+
+def check_drain(request: WebsocketRequest) -> Denial | None:
+    """Refuse everybody once the server is going to stop: another process will take them."""
+    if not is_draining():
+        return None
+    counters["drain_refused"] += 1
+    log(
+        logger,
+        logging.INFO,
+        "Refused a websocket on %s with 503: the server is going to stop.",
+        escape(request.path),
+        extra={"request": request, "status_code": 503},
+        from_stranger=True,
+    )
+    return Denial(503)
 
 
 def check_host(request: WebsocketRequest) -> Denial | None:

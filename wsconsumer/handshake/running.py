@@ -47,6 +47,11 @@ class RunningWebsockets:
         """
         return task in self._cancelled and not task.uncancel()
 
+    async def settle(self, seconds: float) -> None:
+        """Wait for them to end by themselves, for so many seconds at the most."""
+        if self._tasks:
+            await _wait(self._tasks, seconds)
+
     async def end(self) -> None:
         """End them all, within bounds."""
         left = self._tasks

@@ -2,9 +2,14 @@
 
 from django.urls import path
 
-from tests.servers.project import consumers, fanout
+from tests.servers.project import consumers, deploys, fanout
+from wsconsumer.health import ready
 
 urlpatterns = [
+    path("ready/", ready),
+    path("go/<key>/", deploys.go),
+    path("ws/waits-in-handshake/<key>/", deploys.waiting(consumers.Echo.as_view())),
+    path("ws/decides-later/<key>/", deploys.DecidesLater.as_view()),
     path("ws/echo/<key>/", consumers.Echo.as_view()),
     path("ws/tells/<key>/", consumers.Tells.as_view()),
     path("ws/describe/<key>/", consumers.Describe.as_view()),
