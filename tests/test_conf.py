@@ -18,6 +18,7 @@ def test_defaults() -> None:
         "AUTHORIZATION_SUBPROTOCOL": None,
         "CLIENT_ADDRESS": None,
         "CONNECT_TIMEOUT": 10.0,
+        "DRAIN_SECONDS": None,
         "GROUPS": {},
         "HANDSHAKE_THREADS": 4,
         "IDLE_TIMEOUT": None,
@@ -57,6 +58,15 @@ MISTAKES = [
     ),
     ({"THREADS": True}, "wsconsumer.E003", "must be an int of at least 1, got True."),
     ({"THREADS": "8"}, "wsconsumer.E003", "must be an int of at least 1, got '8'."),
+    (
+        {"DRAIN_SECONDS": -1},
+        "wsconsumer.E003",
+        "must be None or a number of seconds, 0 or more, got -1. Write 'DRAIN_SECONDS': 20, ",
+    ),
+    ({"DRAIN_SECONDS": True}, "wsconsumer.E003", "0 or more, got True."),
+    ({"DRAIN_SECONDS": False}, "wsconsumer.E003", "0 or more, got False."),
+    ({"DRAIN_SECONDS": float("inf")}, "wsconsumer.E003", "0 or more, got inf."),
+    ({"DRAIN_SECONDS": "20"}, "wsconsumer.E003", "0 or more, got '20'."),
     ({"ALLOWED_ORIGINS": "*"}, "wsconsumer.E003", "for instance, or leave it out: it is () then."),
     (
         {"ALLOWED_ORIGINS": "*"},

@@ -64,7 +64,7 @@ def _is_seconds_or_none(value: Any) -> bool:
 
 
 def _is_window(value: Any) -> bool:
-    return value is None or value == 0 or _is_seconds_or_none(value)
+    return _is_seconds_or_none(value) or (value == 0 and not isinstance(value, bool))
 
 
 def _is_rate_or_none(value: Any) -> bool:

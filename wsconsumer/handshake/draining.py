@@ -20,7 +20,7 @@ from ..connection.monitor import monitor
 from ..counters import counters
 from ..log_thread import log
 from ..loops import PerLoop, at_end, start_task
-from ..servers.stopping import CannotHold, hold_stop
+from ..servers.stopping import CannotHold, NothingToHold, hold_stop
 from ..serving import note_draining
 from .running import running_websockets
 
@@ -74,8 +74,9 @@ class Drain:
         try:
             return hold_stop(self._on_stop)
         except CannotHold as problem:
+            level = logging.INFO if isinstance(problem, NothingToHold) else logging.WARNING
             text = "DRAIN_SECONDS has no effect in this event loop: %s."
-            log(logger, logging.WARNING, text, str(problem))
+            log(logger, level, text, str(problem))
             return None
 
     def _on_stop(self, number: int) -> None:

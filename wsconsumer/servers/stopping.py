@@ -33,6 +33,10 @@ class CannotHold(Exception):
     """The server's stop can't be held back; the text says why."""
 
 
+class NothingToHold(CannotHold):
+    """No server waits for SIGTERM, as in tests: Python ends the process at once."""
+
+
 class Held(Protocol):
     """The stop of a server, in our hands."""
 
@@ -57,8 +61,11 @@ def hold_stop(on_stop: OnStop) -> Held:
     ``CannotHold``.
     """
     event = shutdown_event()
-    signals = HeldSignals(on_stop)
-    return signals if event is None else HeldWorker(event, signals, on_stop)
+    if event is not None:
+        return HeldWorker(event, HeldSignals(on_stop), on_stop)
+    if signal.getsignal(STOP) == signal.SIG_DFL:
+        raise NothingToHold("no server has a handler for SIGTERM")
+    return HeldSignals(on_stop)
 
 
 class HeldSignals:
