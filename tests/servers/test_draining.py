@@ -247,9 +247,7 @@ def test_every_client_is_told_when_to_come_back(outcome: Outcome) -> None:
 def test_the_closes_are_spread(outcome: Outcome) -> None:
     """The clients leave in several moments, the last after most of the window."""
     times = sorted(outcome.closed_at.values())
-    moments = 1 + sum(
-        later - earlier > 0.1 for earlier, later in zip(times, times[1:], strict=False)
-    )
+    moments = 1 + sum(later - earlier > 0.1 for earlier, later in pairwise(times))
     assert moments >= 3, times
     assert times[-1] > WINDOW / 2, times
 
