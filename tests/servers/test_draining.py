@@ -33,7 +33,6 @@ ALONE = {
 }
 SEVERAL = {
     "uvicorn --workers 2": [*COMMANDS["uvicorn-sansio"], "--workers", "2"],
-    "hypercorn --workers 2": [*COMMANDS["hypercorn"], "--workers", "2"],
     "granian --workers 2": [*COMMANDS["granian"], "--workers", "2"],
     "gunicorn": [
         *("gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-w", "2"),
@@ -191,8 +190,8 @@ PLAYS: dict[tuple[str, str], tuple[Play, float]] = {
     **{("rolling", name): (rolling, WINDOW) for name in ALONE},
     **{("leaving", name): (leaving, WINDOW) for name in SEVERAL},
     **{("hurried", name): (hurried, 60.0) for name in ("daphne", "uvicorn-sansio", "granian")},
-    **{("silent", name): (silent, 0.1) for name in ("daphne", "uvicorn-sansio")},
-    **{("empty", name): (empty, 60.0) for name in ("daphne", "uvicorn-sansio", "granian")},
+    ("silent", "daphne"): (silent, 0.1),
+    ("empty", "uvicorn-sansio"): (empty, 60.0),
 }
 """What is played on which server, and its window."""
 
