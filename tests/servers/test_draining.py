@@ -15,7 +15,16 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 from websockets.protocol import State
 
-from tests.servers.harness import COMMANDS, HOST, Server, Story, new_key, remaining, running
+from tests.servers.harness import (
+    COMMANDS,
+    HOST,
+    PATIENCE,
+    Server,
+    Story,
+    new_key,
+    remaining,
+    running,
+)
 from wsconsumer.handshake.draining import GRACE
 from wsconsumer.protocol import CLOSE_TIMEOUT, OWN_SUBPROTOCOL
 
@@ -39,6 +48,9 @@ SEVERAL = {
         *("-b", f"{HOST}:{{port}}"),
     ],
 }
+STARTED = {"granian --workers 2": "runtime-1"}
+"""What each worker writes when it has started; granian loses a signal that comes before."""
+
 BY_THE_SIGNAL = {"uvicorn-websockets", "uvicorn-sansio", "uvicorn-wsproto"}
 """Servers that end with the signal that they were sent, so that their parent sees it."""
 
@@ -153,7 +165,12 @@ async def rolling(scene: Scene) -> None:
 
 
 async def leaving(scene: Scene) -> None:
-    """Nothing happens but that the clients are closed."""
+    """Nothing happens but that the clients of two workers are closed."""
+    text = STARTED.get(scene.server.name, "startup complete")
+    both = await asyncio.to_thread(
+        scene.server.output.wait, lambda lines: sum(text in line for line in lines) >= 2, PATIENCE
+    )
+    assert both
     for _ in range(CLIENTS):
         await scene.open("echo")
     scene.terminate()

@@ -264,19 +264,22 @@ async def _hold(log: list[tuple[str, int]]) -> None:
     hold_stop(lambda number: log.append(("we", number)))
 
 
-FORKS = """
+FORKS = r"""
 import asyncio, os, signal
 from wsconsumer.servers.stopping import hold_stop
 
+def say(*words):
+    os.write(1, f"{' '.join(map(str, words))}\n".encode())  # in one piece
+
 async def main():
-    signal.signal(signal.SIGTERM, lambda *_: print("the server", os.getpid(), flush=True))
-    hold_stop(lambda _: print("we", os.getpid(), flush=True))
+    signal.signal(signal.SIGTERM, lambda *_: say("the server", os.getpid()))
+    hold_stop(lambda _: say("we", os.getpid()))
     child = os.fork()
     signal.raise_signal(signal.SIGTERM)
     if child:
         await asyncio.sleep(0.1)
         os.waitpid(child, 0)
-        print(os.getpid(), child)
+        say(os.getpid(), child)
     else:
         os._exit(0)
 

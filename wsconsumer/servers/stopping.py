@@ -139,8 +139,8 @@ class HeldSignals:
 
     def _take(self, number: int, frame: Any) -> None:
         """Be Python's handler; it may run between any two lines of anything."""
-        if os.getpid() != self._pid:
-            self._take_in_child(number)  # pragma: no cover  # runs in forked processes
+        if os.getpid() != self._pid:  # pragma: no cover  # runs in forked processes
+            self._take_in_child(number)
             return
         try:
             self._loop.call_soon_threadsafe(self._on_stop, number)
