@@ -6,7 +6,18 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from tests.connection.test_monitor import Run, Slow
-from tests.fakes import ACCEPT, KnownServer, Wire, close, disconnect, sent, text, until
+from tests.fakes import (
+    ACCEPT,
+    CONNECT,
+    KnownServer,
+    Wire,
+    close,
+    disconnect,
+    scope,
+    sent,
+    text,
+    until,
+)
 from tests.recording import Recorder
 from wsconsumer import abroadcast
 from wsconsumer.connection.draining import HOOK_TIMEOUT
@@ -184,6 +195,21 @@ async def test_a_connect_that_has_not_decided() -> None:
     run.wire.put(disconnect(1012))
     await run.finished()
     assert over.is_set()
+
+
+async def test_a_client_that_has_not_said_a_word() -> None:
+    """A connection whose first event has not come is closed once it is accepted."""
+    wire, log = Wire(), list[Any]()
+    task = asyncio.create_task(Slow.as_asgi(log=log)(scope(), wire.receive, wire.send))
+    await until(lambda: monitor().count)
+    monitor().drain(1)
+    await advance(5)
+    wire.put(CONNECT)
+    await advance(TICK)
+    assert wire.sent == [ACCEPT, GOODBYE]
+    wire.put(disconnect(1012))
+    await task
+    assert log == [(1012, "after=1")]
 
 
 async def test_a_connection_that_comes_late() -> None:

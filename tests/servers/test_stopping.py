@@ -173,13 +173,14 @@ async def test_somebody_comes_between(handle: Any) -> None:
 
 async def test_somebody_comes_between_and_stays() -> None:
     """A handler that was set meanwhile is not taken away at the end, nor is its descriptor."""
-    heard = Heard()
-    by_python(heard)
-    held = hold_stop(heard.by("we"))
-    by_loop(heard)
+    first, second = Heard(), Heard()
+    by_python(first)
+    held = hold_stop(first.by("we"))
+    by_loop(second)
     held.end()
     signal.raise_signal(signal.SIGTERM)
-    await heard.until(("server", TERM))
+    await second.until(("server", TERM))
+    assert first.log == []
     forget()
 
 
