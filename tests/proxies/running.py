@@ -34,10 +34,10 @@ class Proxy:
     started = ""
     """What its log has when it takes signals and commands."""
 
-    def __init__(self, folder: Path, server: Server) -> None:
+    def __init__(self, folder: Path, *servers: Server) -> None:
         self.port = free_port()
         self.folder = folder
-        self._server = server
+        self._ports = [server.port for server in servers]
         self.admin_port = free_port()
         self.log = folder / "log"
         self.file = folder / "configuration"
@@ -46,8 +46,8 @@ class Proxy:
     def configuration(self, idle: int) -> str:
         """Return the file of the page, with addresses and time put in."""
         text = block_of(PAGE, self.language).code
-        for port in (8001, 8002):
-            text = text.replace(f"127.0.0.1:{port}", f"{HOST}:{self._server.port}")
+        for port, own in zip((8001, 8002), 2 * self._ports, strict=False):
+            text = text.replace(f"127.0.0.1:{port}", f"{HOST}:{own}")
         return self.adapt(text.replace("75s", f"{idle}s"), idle)
 
     def adapt(self, text: str, idle: int) -> str:
@@ -240,7 +240,7 @@ class Varnish(Proxy):
     started = "Child starts"
 
     def adapt(self, text: str, idle: int) -> str:
-        return text.replace('.port = "8001"', f'.port = "{self._server.port}"')
+        return text.replace('.port = "8001"', f'.port = "{self._ports[0]}"')
 
     def command(self) -> list[str]:
         return [
@@ -274,9 +274,9 @@ PROXIES: Final[dict[str, type[Proxy]]] = {
 
 
 @contextmanager
-def proxied(name: str, folder: Path, server: Server) -> Iterator[Proxy]:
-    """Start a proxy in front of a server, and end it with the block."""
-    proxy = PROXIES[name](folder, server)
+def proxied(name: str, folder: Path, *servers: Server) -> Iterator[Proxy]:
+    """Start a proxy in front of one server or two, and end it with the block."""
+    proxy = PROXIES[name](folder, *servers)
     try:
         proxy.start()
         yield proxy

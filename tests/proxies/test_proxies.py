@@ -143,6 +143,30 @@ async def test_a_reload_and_the_end(name: str, server: Server, tmp_path: Path) -
     assert (await server.ended(key)).names == ["connect", "disconnect", "end"]
 
 
+@pytest.mark.parametrize("name", ["nginx", "haproxy"])
+async def test_a_process_that_drains(
+    name: str, server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Who comes back is let in by the other process, at the first attempt."""
+    folders = [tmp_path_factory.mktemp("draining") for _ in range(2)]
+    with (
+        running("uvicorn-sansio", folders[0], DRAIN_SECONDS="60") as draining,
+        proxied(name, folders[1], draining, server) as proxy,
+    ):
+        keys = [new_key() for _ in range(6)]
+        sockets = [await open_socket(proxy, f"/ws/echo/{key}/") for key in keys]
+        draining.terminate()
+        closing = [asyncio.create_task(websocket.wait_closed()) for websocket in sockets]
+        await asyncio.wait(closing, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        assert [websocket.close_code for websocket in sockets].count(1012) == 1
+        for _ in range(6):
+            sockets.append(await open_socket(proxy, f"/ws/echo/{new_key()}/"))
+            assert await echoes(sockets[-1])
+        await asyncio.gather(*(websocket.close() for websocket in sockets))
+        assert draining.has_exited()
+        assert draining.journal.logged("the server is going to stop")
+
+
 async def code_of_a_quiet_socket(proxy: Proxy) -> int | None:
     """
     Open sockets that say nothing until one is closed; return the code that its client sees.
