@@ -58,7 +58,7 @@ class TlsNginx(Nginx):
         text = (
             self.text.replace("listen 80;", f"listen {HOST}:{self.admin_port};")
             .replace("listen 443 ssl;", f"listen {HOST}:{self.port} ssl;")
-            .replace("127.0.0.1:8000", f"{HOST}:{self._server.port}")
+            .replace("127.0.0.1:8000", f"{HOST}:{self._ports[0]}")
             .replace(f"{live}/fullchain.pem", str(self.certificate.certificate))
             .replace(f"{live}/privkey.pem", str(self.certificate.key))
         )
@@ -75,7 +75,7 @@ class TlsCaddy(Caddy):
         files = "/etc/ssl/example.com"
         text = (
             self.text.replace("example.com {", f"https://example.com:{self.port} {{")
-            .replace("127.0.0.1:8000", f"{HOST}:{self._server.port}")
+            .replace("127.0.0.1:8000", f"{HOST}:{self._ports[0]}")
             .replace(f"{files}/fullchain.pem", str(self.certificate.certificate))
             .replace(f"{files}/privkey.pem", str(self.certificate.key))
         )
