@@ -185,7 +185,7 @@ async def test_a_connect_that_has_not_decided() -> None:
             await self.go_on.wait()
 
     run = Run(Deciding)
-    await until(lambda: monitor().count)
+    await until(lambda: monitor().sessions)
     over = monitor().drain(1)
     await advance(5)
     assert run.wire.sent == []
@@ -201,7 +201,7 @@ async def test_a_client_that_has_not_said_a_word() -> None:
     """A connection whose first event has not come is closed once it is accepted."""
     wire, log = Wire(), list[Any]()
     task = asyncio.create_task(Slow.as_asgi(log=log)(scope(), wire.receive, wire.send))
-    await until(lambda: monitor().count)
+    await until(lambda: monitor().sessions)
     monitor().drain(1)
     await advance(5)
     wire.put(CONNECT)

@@ -328,4 +328,4 @@ async def test_without_a_server(caplog: pytest.LogCaptureFixture) -> None:
     (record,) = caplog.records
     assert record.levelname == "INFO"
     assert "no server has a handler for SIGTERM" in caplog.text
-    assert monitor().count == 0
+    assert monitor().sessions == ()
