@@ -250,7 +250,7 @@ async def test_the_server_stops_by_itself(stopped: list[int]) -> None:
     """A lifespan that ends takes SIGTERM out of our hands, also while they are full."""
     wire = Wire({"type": "lifespan.startup"})
     serve = get_asgi_application()({"type": "lifespan"}, wire.receive, wire.send)
-    task = asyncio.create_task(serve)  # type: ignore[arg-type]  # it is a coroutine
+    task = asyncio.ensure_future(serve)
     await wire.until_sent(1)
     runs = [await connected() for _ in range(4)]
     await raised()

@@ -22,7 +22,6 @@ from .hypercorn import shutdown_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.synchronize import Event
 
     OnStop = Callable[[int], object]
 
@@ -169,8 +168,8 @@ class HeldWorker:
     A worker leaves SIGTERM to Python, which ends the process: it stops by the event instead.
     """
 
-    def __init__(self, event: Event, signals: HeldSignals, on_stop: OnStop) -> None:
-        self._event: Any = event
+    def __init__(self, event: Any, signals: HeldSignals, on_stop: OnStop) -> None:
+        self._event = event
         self._signals = signals
         self._on_stop = on_stop
         self._is_told = False
