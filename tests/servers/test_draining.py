@@ -156,12 +156,12 @@ async def rolling(scene: Scene) -> None:
     with pytest.raises(InvalidStatus) as refusal:
         await late
     scene.outcome.statuses["handshake before"] = refusal.value.response.status_code
-    await scene.all_closed()
-    # The last one holds up the end of the drain, so all of this came before it.
+    # This one holds up the end of the drain, so that all the others came before it.
     await scene.ask("go", f"/go/{deciding}/")
     scene.clients[deciding] = client = await undecided
     await remaining(client)
     scene.outcome.closes[deciding] = client.close_code, client.close_reason
+    await scene.all_closed()
 
 
 async def leaving(scene: Scene) -> None:
