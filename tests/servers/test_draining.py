@@ -85,11 +85,11 @@ class Scene:
         self.clients[key] = await self.server.open(f"/ws/{scenario}/{key}/")
         return key
 
-    def terminate(self) -> None:
+    def terminate(self, ask: Callable[[], object] | None = None) -> None:
         """Ask the server to stop, while all clients are there."""
         assert all(client.state is State.OPEN for client in self.clients.values())
         self._began_at = time.monotonic()
-        self.server.terminate()
+        (ask or self.server.terminate)()
         self._readers = [
             asyncio.create_task(self._read(key, client)) for key, client in self.clients.items()
         ]
@@ -165,7 +165,7 @@ async def rolling(scene: Scene) -> None:
 
 
 async def leaving(scene: Scene) -> None:
-    """Nothing happens but that the clients of two workers are closed."""
+    """As systemd does it: parent and workers get SIGTERM, and the workers again by the parent."""
     text = STARTED.get(scene.server.name, "startup complete")
     both = await asyncio.to_thread(
         scene.server.output.wait, lambda lines: sum(text in line for line in lines) >= 2, PATIENCE
@@ -173,7 +173,7 @@ async def leaving(scene: Scene) -> None:
     assert both
     for _ in range(CLIENTS):
         await scene.open("echo")
-    scene.terminate()
+    scene.terminate(lambda: os.killpg(scene.server.process.pid, signal.SIGTERM))
     await scene.all_closed()
 
 
