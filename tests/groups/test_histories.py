@@ -72,7 +72,7 @@ def test_an_old_history_is_forgotten() -> None:
     assert histories.read(GROUP, None).epoch == before.epoch
     clock.now += EPOCH_SECONDS
     histories.read(("", "h"), None)
-    assert list(histories._histories) == [("", "h")]  # noqa: SLF001
+    assert list(histories._histories) == []  # noqa: SLF001
     after, _ = append(histories, b"b")
     assert (after.epoch != before.epoch, after.offset) == (True, 1)
 
@@ -83,3 +83,47 @@ def test_everything_can_be_lost() -> None:
     before, _ = append(histories, b"a")
     histories.clear()
     assert histories.read(GROUP, None).epoch != before.epoch
+
+
+def test_a_group_that_nobody_has_spoken_to_takes_no_memory() -> None:
+    """However many names are asked for: each has an epoch, which its first broadcast goes on."""
+    histories, clock = make()
+    epochs = {histories.read(("", f"{number}"), None).epoch for number in range(1_000)}
+    assert len(epochs) == 1_000
+    assert len(histories._histories) == 0  # noqa: SLF001
+    before = histories.read(GROUP, 0)
+    clock.now += 10 * EPOCH_SECONDS
+    assert histories.read(GROUP, None) == before == Kept(before.epoch, 0)
+    position, _ = append(histories, b"a")
+    assert position == (before.epoch, 1)
+
+
+def test_what_is_forgotten_takes_its_epoch_along() -> None:
+    """The next history of a group is another one; most other names keep their epochs."""
+    histories, clock = make()
+    names = [("", f"{number}") for number in range(1_000)]
+    before = [histories.read(name, None).epoch for name in names]
+    seen: set[str] = set()
+    for _ in range(5):
+        position, _ = append(histories, b"a")
+        assert (position.epoch in seen, position.offset) == (False, 1)
+        seen.add(position.epoch)
+        clock.now += EPOCH_SECONDS
+        histories.read(GROUP, None)
+    after = [histories.read(name, None).epoch for name in names]
+    assert sum(one == other for one, other in zip(before, after, strict=True)) > 950
+
+
+def test_a_share_of_names_begins_anew_once_a_day_at_most() -> None:
+    """Of histories that began in one epoch of their share, the first that is forgotten ends it."""
+    histories, clock = make()
+    histories._epochs._share = lambda group: 0  # type: ignore[method-assign]  # noqa: SLF001  # all share it
+    first = histories.read(("", "never spoken to"), None).epoch
+    for number in range(4):
+        histories.append(("", f"{number}"), b"a", KEEP, None, lambda position: None)
+        clock.now += 60
+    clock.now += EPOCH_SECONDS
+    epochs = {histories.read(("", "never spoken to"), None).epoch for _ in range(4)}
+    assert len(epochs) == 1
+    assert first not in epochs
+    assert len(histories._histories) == 0  # noqa: SLF001

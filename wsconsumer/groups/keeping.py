@@ -33,6 +33,13 @@ class Keep(NamedTuple):
 EPOCH_SECONDS = 24 * 60 * 60
 """Seconds that epoch and top stay after the last broadcast."""
 
+UNSPOKEN_SECONDS = 60 * 60
+"""
+Seconds that an engine need remember the epoch of a group that was only asked for.
+
+Whoever has members in it asks once a minute. Names that strangers make up must not stay for a day.
+"""
+
 
 class Kept(NamedTuple):
     """What was read of a history: epoch, top, and bodies with their offsets, in order."""
@@ -114,7 +121,9 @@ class KeepingBackend(Backend):
     async def read(self, after: Mapping[str, int | None]) -> Mapping[str, Kept | BackendError]:
         """
         Return the history of each group: what is kept after an offset, or with ``None`` only where
-        it stands. A group without a history gets one, with an epoch of its own.
+        it stands. A group without a history gets one, with an epoch of its own, from which the
+        first ``append()`` goes on; if there is none, the engine forgets it after
+        ``UNSPOKEN_SECONDS`` without a read.
 
         Called on the loop of ``start()``. A group that can't be read has a ``BackendError`` in its
         place, so that it delays no other; one that is raised is that of all.

@@ -28,7 +28,7 @@ from wsconsumer.counters import counters
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups import declared
 from wsconsumer.groups.hub import close_hub
-from wsconsumer.groups.keeping import Keep
+from wsconsumer.groups.keeping import EPOCH_SECONDS, UNSPOKEN_SECONDS, Keep
 from wsconsumer.groups.postgres import backend as postgres_backend
 from wsconsumer.groups.postgres import payload as postgres_payload
 from wsconsumer.groups.postgres import publisher as postgres_publisher
@@ -84,6 +84,30 @@ async def test_a_key_counts_for_the_seconds_of_the_group(postgres: Postgres) -> 
         await asyncio.to_thread(age, postgres, 40)
         assert [at.offset for at in await one.append("g", b"a", b"a", key="a")] == [3, 3]
         assert await one.read("g", 0) == (3, [(1, b"a"), (2, b"b"), (3, b"a")])
+
+
+async def test_what_was_never_spoken_to_stays_while_it_is_asked_for(postgres: Postgres) -> None:
+    """Once nobody asks, it is forgotten after an hour; a broadcast is remembered for a day."""
+
+    async def left() -> float:
+        seconds = "SELECT extract(epoch FROM forgotten_at - clock_timestamp()) AS left"
+        ((found,),) = await asyncio.to_thread(postgres.query, seconds + " FROM wsconsumer_history")
+        return round(float(found), -2)
+
+    async with keeping("g") as one:
+        before = (await one.read_all({"g": None}))["g"]
+        assert await left() == UNSPOKEN_SECONDS
+        await asyncio.to_thread(age, postgres, 600)
+        await one.read("g", None)
+        assert await left() == UNSPOKEN_SECONDS - 600  # not written at each look
+        await asyncio.to_thread(age, postgres, 1_800)
+        await one.read("g", None)
+        assert await left() == UNSPOKEN_SECONDS
+        assert await one.append("g", b"a") == [(before.epoch, 1)]
+        assert await left() == EPOCH_SECONDS
+        await asyncio.to_thread(age, postgres, EPOCH_SECONDS - 600)
+        await one.read("g", None)
+        assert await left() == 600
 
 
 def count(postgres: Postgres) -> list[int]:

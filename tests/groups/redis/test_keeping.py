@@ -16,7 +16,7 @@ from wsconsumer.exceptions import BackendError
 from wsconsumer.groups import declared
 from wsconsumer.groups.envelope import Broadcast, encode
 from wsconsumer.groups.hub import close_hub
-from wsconsumer.groups.keeping import EPOCH_SECONDS, Keep
+from wsconsumer.groups.keeping import EPOCH_SECONDS, UNSPOKEN_SECONDS, Keep
 from wsconsumer.groups.redis import node as redis_node
 from wsconsumer.groups.redis.backend import RedisBackend
 from wsconsumer.groups.redis.scripts import MARK, RIGHTS, append_command
@@ -80,10 +80,16 @@ async def test_what_expires(own: Redis) -> None:
 
 
 async def test_only_a_position_was_asked_for(own: Redis) -> None:
-    """The history that a reader begins is forgotten after a day as well."""
+    """What was never spoken to is forgotten an hour after it was asked for last."""
     async with keeping(own.url, "g") as one:
         await one.read("g", None)
-        assert 0 < own.command("TTL", "{contract:g}:s") <= EPOCH_SECONDS
+        assert 0 < own.command("TTL", "{contract:g}:s") <= UNSPOKEN_SECONDS
+        own.command("EXPIRE", "{contract:g}:s", 10)
+        await one.read("g", 0)
+        assert UNSPOKEN_SECONDS - 100 < own.command("TTL", "{contract:g}:s") <= UNSPOKEN_SECONDS
+        await one.append("g", b"a")
+        await one.read("g", None)
+        assert EPOCH_SECONDS - 100 < own.command("TTL", "{contract:g}:s") <= EPOCH_SECONDS
 
 
 async def test_a_server_that_is_full(own: Redis) -> None:

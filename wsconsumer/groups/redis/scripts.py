@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import NoPermissionError
 
 from ..base import Position
-from ..keeping import EPOCH_SECONDS, Kept
+from ..keeping import EPOCH_SECONDS, UNSPOKEN_SECONDS, Kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,22 +78,22 @@ return position
 READ: Final = (
     _BEGIN
     + """
-local after, day, new = unpack(ARGV)
+local after, unspoken, new = unpack(ARGV)
 local epoch, top, at = unpack(redis.call('HMGET', KEYS[1], 'e', 'o', 'r'))
 local run = run_id()
 if not epoch or (run ~= '' and at ~= '' and run ~= at) then
   epoch, top = begin(new, run), '0'
-  redis.call('EXPIRE', KEYS[1], day)
 elseif run ~= '' and at == '' then
   redis.call('HSET', KEYS[1], 'r', run)
 end
+if top == '0' then redis.call('EXPIRE', KEYS[1], unspoken) end
 local bodies = {}
 if after ~= '' then bodies = redis.call('XRANGE', KEYS[2], after .. '-1', '+') end
 return {epoch, top, bodies, run}
 """
 )
 """
-Read what is kept after an offset.
+Read what is kept after an offset. What was never said is soon forgotten, unless it is asked for.
 
 Replicas lag: a replica that was promoted may never have heard of the last broadcasts, and would
 number the next ones like those. So whoever reads after that finds another server than the one that
@@ -116,7 +116,7 @@ def append_command(
 def read_command(channel: bytes, after: int | None, new_epoch: str) -> Command:
     """Return the command that reads."""
     offset = "" if after is None else after
-    return ("EVAL", READ, 2, *_keys(channel), offset, EPOCH_SECONDS, new_epoch)
+    return ("EVAL", READ, 2, *_keys(channel), offset, UNSPOKEN_SECONDS, new_epoch)
 
 
 def _keys(channel: bytes) -> tuple[bytes, bytes]:

@@ -206,6 +206,8 @@ DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
 EXECUTE FUNCTION wsconsumer_commit_last();
 """
 
+# A group that was never spoken to is forgotten an hour after somebody asked for it last: strangers
+# make up names.
 READ = """
 CREATE FUNCTION wsconsumer_read(of_channel text, tokens text[], afters bigint[])
 RETURNS TABLE (token text, epoch text, top bigint, number bigint, body text)
@@ -216,12 +218,15 @@ BEGIN
     WHERE NOT EXISTS (
         SELECT FROM wsconsumer_history AS history
         WHERE history.channel = of_channel AND history.token = asked.token
+        AND (history.top > 0 OR history.forgotten_at > clock_timestamp() + interval '30 minutes')
     );
     IF FOUND THEN
         PERFORM pg_advisory_xact_lock(2004050799, 1);
-        INSERT INTO wsconsumer_history (channel, token)
-        SELECT of_channel, asked.token FROM unnest(tokens) AS asked(token)
-        ON CONFLICT DO NOTHING;
+        INSERT INTO wsconsumer_history AS history (channel, token, forgotten_at)
+        SELECT of_channel, asked.token, clock_timestamp() + interval '1 hour'
+        FROM unnest(tokens) AS asked(token)
+        ON CONFLICT (channel, token) DO UPDATE
+        SET forgotten_at = EXCLUDED.forgotten_at WHERE history.top = 0;
     END IF;
     RETURN QUERY
     SELECT asked.token, here.epoch, here.top, message.number, message.body
