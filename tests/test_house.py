@@ -153,6 +153,7 @@ HOUSE = [
     "framing",
     "protocol",
     "log_thread",
+    "throttle",
     "counters",
     "escaping",
     "loops",

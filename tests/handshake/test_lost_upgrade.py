@@ -15,7 +15,6 @@ from tests.fakes import scope
 from wsconsumer import WebsocketConsumer, asgi_view
 from wsconsumer.asgi import get_asgi_application
 from wsconsumer.handshake import lost_upgrade
-from wsconsumer.handshake.lost_upgrade import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,20 +166,6 @@ async def test_at_most_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     for at in ("/ws/", "/ws/", "/ws/mounted/"):
         assert LOST_BOTH in (await ask(KEY, at=at, application=application)).body
     assert caplog.text.count("came as a page") == 1
-
-
-def test_the_throttle() -> None:
-    """It opens again when its seconds are over."""
-    now = 100.0
-    throttle = Throttle(60, lambda: now)
-    assert [throttle.take(), throttle.take()] == [True, False]
-    now = 159.9
-    assert not throttle.is_open
-    now = 160.0
-    assert throttle.is_open
-    assert [throttle.take(), throttle.take()] == [True, False]
-    throttle.reset()
-    assert [throttle.take(), throttle.take()] == [True, False]
 
 
 def test_under_wsgi(caplog: pytest.LogCaptureFixture) -> None:

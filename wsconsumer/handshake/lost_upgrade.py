@@ -8,52 +8,20 @@ of its other headers are there tells who lost it: a proxy, or a server that spea
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ..escaping import escape
 from ..log_thread import log
+from ..throttle import MINUTE, Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ..protocol import Scope
 
 logger = logging.getLogger("wsconsumer.handshake")
 
-SECONDS_BETWEEN_WARNINGS: Final = 60.0
-
-
-class Throttle:
-    """Lets something happen at most once in so many seconds, in whatever thread."""
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
-        self._clock = clock
-        self._open_at = clock()
-        self._lock = threading.Lock()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it may happen now."""
-        return self._clock() >= self._open_at
-
-    def reset(self) -> None:
-        """Let it happen at once."""
-        with self._lock:
-            self._open_at = self._clock()
-
-    def take(self) -> bool:
-        """Return whether it may happen now; if so, it has happened."""
-        with self._lock:
-            is_open = self.is_open
-            if is_open:
-                self._open_at = self._clock() + self._seconds
-            return is_open
-
-
-throttle = Throttle(SECONDS_BETWEEN_WARNINGS)
+throttle: Final = Throttle(MINUTE)
 
 
 def headers_of(scope: Scope) -> dict[str, str] | None:
