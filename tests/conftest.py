@@ -12,6 +12,7 @@ from tests.engines import Postgres, drop_threads
 from tests.marks import add_markers
 from tests.syncing import database
 from wsconsumer.counters import counters
+from wsconsumer.groups import envelope, holes
 from wsconsumer.log_thread import log_thread
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def _fresh_counters() -> Iterator[None]:
     counters.update(dict.fromkeys(counters, 0))
     yield
     counters.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_throttles() -> None:
+    """Let what is said seldom be said in each test."""
+    for seldom in (envelope.refused, holes.heard, holes.failed):
+        seldom.reset()
 
 
 @pytest.fixture(autouse=True)

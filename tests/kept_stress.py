@@ -41,6 +41,8 @@ SHOWN: Final = 20
 class MemoryTrouble:
     """The memory of a process loses nothing but all of it."""
 
+    loses_nothing = True
+
     async def happen(self, chance: random.Random) -> None:
         """Forget everything, now and then."""
         from wsconsumer.groups.histories import histories
@@ -59,6 +61,8 @@ class MemoryTrouble:
 
 class RedisTrouble:
     """What happens to a Redis server in production, more often than there."""
+
+    loses_nothing = False
 
     def __init__(self, engine: Redis) -> None:
         self._engine = engine
@@ -96,6 +100,8 @@ class RedisTrouble:
 
 class PostgresTrouble:
     """What happens to a PostgreSQL server, and to its unlogged tables after a crash."""
+
+    loses_nothing = False
 
     def __init__(self, engine: Postgres) -> None:
         self._engine = engine

@@ -75,6 +75,8 @@ HOUSE = [
     "groups.publication",
     "groups.subscriptions",
     "groups.kept",
+    "groups.holes",
+    "groups.reloads",
     "groups.readings",
     "groups.local",
     "groups.framed",

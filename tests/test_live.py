@@ -201,6 +201,21 @@ async def test_a_group_that_keeps_nothing() -> None:
         await aposition(7, request=request_of())  # type: ignore[arg-type]
 
 
+async def test_a_group_that_nobody_resumes_yet() -> None:
+    """Its page says that it knows nothing of it: once it is resumed, the page is told to reload."""
+    with declared.only():
+        Group("room.{slug}", keep=5, resume=False)
+        await abroadcast("room.a", "numbered")
+        live = await aposition("room.a", request=request_of())
+        async with open_page("/ws/live/", live) as ws:
+            await abroadcast("room.a", "while nobody resumes")
+            data = await ws.receive()
+            assert data == '\x1e{"group":"room.a"}\nwhile nobody resumes'
+    async with open_page("/ws/live/", live) as ws:
+        header = json.loads(str(await ws.receive())[1:])
+        assert (header["offset"], header["reload"]) == (2, True)
+
+
 async def test_too_many_groups() -> None:
     """What would fit in no URL is refused."""
     names = [f"room.{secrets.token_hex(20)}" for _ in range(90)]

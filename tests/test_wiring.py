@@ -450,10 +450,13 @@ def test_declared_groups() -> None:
     with declared.only():
         Group("room.{slug}", keep=100)
         Group("news")
+        Group("feed", keep=5, seconds=60, resume=False)
         text, _ = run()
         found = json.loads(run("--json")[0])["wiring"]["groups"]
-    assert "groups     room.{slug} keeps 100 for 300 s\n           news keeps nothing\n\n" in text
+    assert "groups     room.{slug} keeps 100 for 300 s\n           news keeps nothing\n" in text
+    assert "\n           feed keeps 5 for 60 s, and nobody resumes\n\n" in text
     assert found == [
-        {"template": "room.{slug}", "keep": 100, "seconds": 300},
-        {"template": "news", "keep": 0, "seconds": 300},
+        {"template": "room.{slug}", "keep": 100, "seconds": 300, "resume": True},
+        {"template": "news", "keep": 0, "seconds": 300, "resume": True},
+        {"template": "feed", "keep": 5, "seconds": 60, "resume": False},
     ]

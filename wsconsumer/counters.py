@@ -30,6 +30,7 @@ COUNTERS: Final = {
     "outbox_dropped": "broadcasts that a slow client's outbox had no room for",
     "outbox_closed": "connections that were closed because their client was too slow",
     "body_refused": "bodies from the engine behind the groups that were no broadcasts",
+    "broadcast_unnumbered": "broadcasts to a group that keeps, by a process that does not know it",
     "recovery_failed": "times that the history of a group could not say what a client had missed",
     "broadcast_failed": "broadcasts after a commit that the engine did not take",
     "log_dropped": "log records that were not emitted, since too many waited",

@@ -17,6 +17,7 @@ from django.core.signing import BadSignature, SignatureExpired
 from .consumer import WebsocketConsumer
 from .escaping import escape, quote
 from .groups.declared import kept
+from .groups.framed import LOST
 from .groups.loading import sync_backend
 from .groups.names import check_group
 from .groups.publication import keeping
@@ -53,15 +54,19 @@ def position(*groups: str, request: HttpRequest) -> str:
             "position() asks the engine behind the groups, and can't be called where an event loop "
             "runs. Write `await aposition(...)`."
         )
+    resumed: list[str] = []
     for group in groups:
         check_group(group)
-        if kept(group) is None:
+        kind = kept(group)
+        if kind is None:
             raise ValueError(
                 f"position() expects groups that keep, got {quote(group)}, which does not. Declare "
                 "it: Group(template, keep=...) in realtime.py."
             )
-    found = keeping(sync_backend()).read_sync(groups)
-    at = {group: (found[group].epoch, found[group].offset) for group in groups}
+        if kind.resume:
+            resumed.append(group)
+    found = keeping(sync_backend()).read_sync(resumed) if resumed else {}
+    at = {group: found.get(group, LOST) for group in groups}
     return write_token(LiveToken(at, owner_of(getattr(request, "user", None))))
 
 

@@ -57,7 +57,12 @@ def read_wiring() -> dict[str, Any]:
         "threads": {name: conf.peek(name) for name in ("HANDSHAKE_THREADS", "THREADS")},
         "engine": _engine(),
         "groups": [
-            {"template": group.template, "keep": group.keep.size, "seconds": group.keep.seconds}
+            {
+                "template": group.template,
+                "keep": group.keep.size,
+                "seconds": group.keep.seconds,
+                "resume": group.resume,
+            }
             for group in declared_groups()
         ],
     }

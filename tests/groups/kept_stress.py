@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tests.groups.lossy import LossyBackend
 from wsconsumer import BackendError, WebsocketConsumer, abroadcast, broadcast
+from wsconsumer.groups.envelope import encode
 from wsconsumer.groups.hub import hub
 from wsconsumer.test import Page, connect
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 GROUPS: Final = ("room.a", "room.b")
 STEPS: Final = 600
 PAGES: Final = 6
+
+OLD: Final = "old:"
+"""Before the group in what is said without a number, by a process that does not know it keeps."""
 
 PATIENCE = 5.0
 """Seconds in which everybody has the last broadcast, once nothing happens any more."""
@@ -55,6 +59,7 @@ class Watched(Page):
         seen, answer = super().take(data)
         for group in self.reloads[reloads:]:
             self.last.pop(group, None)
+            self.last.pop(OLD + group, None)
         if seen is not None:
             group, _, number = str(seen).partition(" ")
             expected = self.last.get(group, int(number) - 1) + 1
@@ -65,7 +70,13 @@ class Watched(Page):
 
 
 class Trouble(Protocol):
-    """What happens to an engine."""
+    """
+    What happens to an engine.
+
+    ``loses_nothing``: of what is said without a number, which can't be missed then.
+    """
+
+    loses_nothing: bool
 
     async def happen(self, chance: random.Random) -> None:
         """Let something happen."""
@@ -79,6 +90,8 @@ class Trouble(Protocol):
 
 class LossyTrouble:
     """What happens to ``LossyBackend``, which does as it is told."""
+
+    loses_nothing = True
 
     async def happen(self, chance: random.Random) -> None:
         """Lose, double, forget, fail, or subscribe anew."""
@@ -123,15 +136,18 @@ class Stress:
         self._trouble = trouble
         self._pages = [Watched() for _ in range(PAGES)]
         self._open: dict[Watched, tuple[Websocket, AsyncExitStack]] = {}
-        self.said = dict.fromkeys(GROUPS, 0)
+        self.said = {old + group: 0 for group in GROUPS for old in ("", OLD)}
 
     async def run(self, steps: Iterable[object]) -> list[str]:
         """Return what was wrong."""
         hub()
+        kinds = [self._say, self._come_or_go, self._happen, self._rest]
+        weights = [10, 3, 3, 2]
+        if self._trouble.loses_nothing:
+            kinds.append(self._say_as_old)
+            weights.append(3)
         for _ in steps:
-            await self._random.choices(
-                [self._say, self._come_or_go, self._happen, self._rest], [10, 3, 3, 2]
-            )[0]()
+            await self._random.choices(kinds, weights)[0]()
         return await self._end()
 
     @property
@@ -158,6 +174,14 @@ class Stress:
                 await asyncio.sleep(0.05)  # the engine is away: nothing tells when it is back
             else:
                 times -= 1
+
+    async def _say_as_old(self) -> None:
+        """Say the next number as an old process does; where nobody is in, nobody could tell."""
+        group = self._random.choice(GROUPS)
+        if hub().size(group):
+            self.said[OLD + group] += 1
+            text = f"{OLD}{group} {self.said[OLD + group]}"
+            await hub()._backend.publish(group, encode(text))  # noqa: SLF001  # as it does
 
     async def _come_or_go(self) -> None:
         page = self._random.choice(self._pages)

@@ -91,6 +91,8 @@ def test_a_group_without_placeholders_takes_nothing() -> None:
         ("room.{slug}", {"keep": 10_001}, ValueError, "expects keep from 0 to 10,000"),
         ("room.{slug}", {"seconds": 0}, ValueError, "expects seconds from 1 to 86,400, got 0"),
         ("room.{slug}", {"seconds": 90_000}, ValueError, "expects seconds from 1 to 86,400"),
+        ("room.{slug}", {"keep": 5, "resume": 0}, TypeError, "expects resume to be True or False"),
+        ("room.{slug}", {"resume": False}, ValueError, "has resume=False without keep="),
     ],
 )
 def test_a_declaration_that_can_not_be(

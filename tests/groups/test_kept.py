@@ -16,7 +16,7 @@ from tests.fakes import CONNECT, KnownServer, disconnect, scope, sent, until
 from tests.groups.lossy import LossyBackend
 from wsconsumer import Group, WebsocketConsumer, abroadcast
 from wsconsumer.counters import counters
-from wsconsumer.groups import declared, kept, readings, reconnecting
+from wsconsumer.groups import declared, kept, readings, reconnecting, reloads
 from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.keeping import Keep
 from wsconsumer.messages import Event, Message, MessageConsumer, on
@@ -584,18 +584,49 @@ async def test_a_key_that_can_not_be(
 
 
 async def test_what_can_not_be_read_counts(caplog: pytest.LogCaptureFixture) -> None:
-    """A body that this version can't read is passed over with a log line, and makes no gap."""
+    """
+    A body that this version can't read is passed over with a log line, and makes no gap; whoever
+    does not get it is told.
+    """
     async with page() as ws:
         epoch, _ = await joined(ws)
         await backend().append("room.a", b"\xff\x00new", Keep(KEEP, 60), None)
         await abroadcast("room.a", "two")
+        told = {"joined": "room.a", "epoch": epoch, "offset": 1, "reload": True}
+        assert await frame(ws) == {**told, "seconds": kept.SPREAD}
         assert await frame(ws) == said(2, "two")
     assert "Refused what came for the group 'room.a'" in caplog.text
-    caplog.clear()
+    for offset, is_whole in ((0, False), (1, True)):
+        async with page(at={"room.a": (epoch, offset)}) as back:
+            assert ("reload" not in await frame(back)) == is_whole
+    assert counters["body_refused"] == 3
+
+
+async def test_a_handler_that_this_version_does_not_know() -> None:
+    """A body of a kind that is for no client counts, and nobody misses anything."""
+    async with page() as ws:
+        epoch, _ = await joined(ws)
+        await backend().append("room.a", b"\x4e\x00new", Keep(KEEP, 60), None)
+        await abroadcast("room.a", "two")
+        assert await frame(ws) == said(2, "two")
     async with page(at={"room.a": (epoch, 0)}) as back:
         assert (await frame(back))["offset"] == 0
         assert await frame(back) == said(2, "two")
-    assert "Refused what came for the group 'room.a'" in caplog.text
+
+
+async def test_a_history_that_is_lost_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frame says over how many seconds they spread their reloads."""
+    monkeypatch.setattr(reloads, "PER_SECOND", 0.5)
+    async with page() as ws, page() as other, connect(Room, allow_unread=True):
+        epoch, _ = await joined(ws)
+        await joined(other)
+        backend().histories.clear()
+        await abroadcast("room.a", "one")
+        for each in (ws, other):
+            told = await frame(each)
+            assert (told["reload"], told["seconds"]) == (True, 4)
+        async with page(at={"room.a": (epoch, 0)}) as back:
+            assert (await frame(back))["seconds"] >= 5
 
 
 class Listener(WebsocketConsumer):

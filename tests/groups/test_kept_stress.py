@@ -12,7 +12,7 @@ from tests.groups import kept_stress
 from tests.groups.kept_stress import run
 from tests.groups.lossy import LossyBackend
 from wsconsumer import Group
-from wsconsumer.groups import declared, readings, reconnecting
+from wsconsumer.groups import declared, holes, kept, readings, reconnecting
 from wsconsumer.groups.hub import close_hub
 from wsconsumer.groups.kept import KeptGroup
 from wsconsumer.test import real_engine
@@ -29,6 +29,8 @@ pytestmark = pytest.mark.timeout(120)
 async def _engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     monkeypatch.setattr(reconnecting, "FIRST_DELAY", 0)
     monkeypatch.setattr(readings, "LOOK_EVERY", 3600)
+    monkeypatch.setattr(holes, "DELAY", (0, 0.002))
+    monkeypatch.setattr(kept, "SURE_AFTER", 0.01)
     settings.WSCONSUMER = {"GROUPS": {"BACKEND": "tests.groups.lossy.LossyBackend"}}
     with real_engine(), declared.only():
         Group("room.{slug}", keep=5)
@@ -43,20 +45,20 @@ async def test_nothing_is_missed_in_silence(seed: int) -> None:
     assert await run(seed) == []
 
 
-def _without_gap_check(group: Any, broadcast: Any) -> Any:
+def _without_gap_check(group: Any, broadcast: Any, **_: Any) -> Any:
     if broadcast.position.offset > group._top:
         group._top = broadcast.position.offset - 1
         return group._advance(broadcast)
     return None
 
 
-def _without_epoch_check(group: Any, broadcast: Any) -> Any:
+def _without_epoch_check(group: Any, broadcast: Any, **_: Any) -> Any:
     if broadcast.position.offset == group._top + 1:
         return group._advance(broadcast)
     return None
 
 
-def _without_dedupe(group: Any, broadcast: Any) -> Any:
+def _without_dedupe(group: Any, broadcast: Any, **_: Any) -> Any:
     if group._during is None and broadcast.position.offset <= group._top:
         return group.deliver(broadcast)
     return TAKE(group, broadcast)
@@ -74,6 +76,21 @@ def _forgetting(group: Any, kept: Any) -> bool:
     return True
 
 
+def _keeping_what_is_before(group: Any, hole: Any, *, is_live: bool) -> Any:
+    recent, is_deep = group._recent.copy(), group._is_deep
+    delivered = STEP_OVER(group, hole, is_live=is_live)
+    group._recent.extend([*recent, hole])
+    group._is_deep = is_deep
+    return delivered
+
+
+STEP_OVER: Callable[..., Any] = KeptGroup._step_over
+
+
+def _whole_while_owed(group: Any, at: Any) -> bool:
+    return bool(at.epoch == group._epoch and group._first - 1 <= at.offset <= group._top)
+
+
 MUTANTS: dict[str, dict[str, Any]] = {
     "no gap check": {"take": _without_gap_check},
     "no epoch check": {"take": _without_epoch_check},
@@ -88,6 +105,9 @@ MUTANTS: dict[str, dict[str, Any]] = {
     "never looks": {"look_for_more": lambda group: None},
     "adopts in silence": {"_reset": lambda group: None},
     "forgets what it reads": {"_follow": _forgetting},
+    "leaves no holes": {"take_unnumbered": lambda group, broadcast: group.deliver(broadcast)},
+    "resumes across holes": {"_step_over": _keeping_what_is_before},
+    "whole while a hole is owed": {"_is_whole": _whole_while_owed},
 }
 
 

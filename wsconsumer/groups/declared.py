@@ -42,6 +42,8 @@ class Group:
 
     ``keep``: how many broadcasts are kept for members that come back; 0 for none, at most 10,000.
     ``seconds``: how long they are kept after the last one; at most a day.
+    ``resume=False``: number and keep them, but let nobody resume yet, until all processes do so:
+    the first of two deploys that add ``keep``.
 
     Raises ``TypeError`` or ``ValueError`` for what can't be. Two templates that some name would fit
     both are an error of ``manage.py check``.
@@ -50,13 +52,16 @@ class Group:
     is_found = False
     """Whether every process that reads the settings knows it, as ``discover()`` sees to."""
 
-    def __init__(self, template: str, *, keep: int = 0, seconds: int = 300) -> None:
+    def __init__(
+        self, template: str, *, keep: int = 0, seconds: int = 300, resume: bool = True
+    ) -> None:
         self.template = template
         self.names = _placeholders(template)
         self.keep = Keep(
             _check_int(template, "keep", keep, 0, MAX_KEEP),
             _check_int(template, "seconds", seconds, 1, EPOCH_SECONDS),
         )
+        self.resume = _check_resume(template, resume, keep)
         parts = _PLACEHOLDER.split(template)
         self._pattern = re.compile(
             "".join(
@@ -133,6 +138,19 @@ def _check_int(template: str, name: str, value: object, least: int, most: int) -
     if not least <= value <= most:
         raise ValueError(
             f"Group({template!r}) expects {name} from {least} to {most:,}, got {quote(value)}."
+        )
+    return value
+
+
+def _check_resume(template: str, value: object, keep: int) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(
+            f"Group({template!r}) expects resume to be True or False, got {quote(value)}."
+        )
+    if not (value or keep):
+        raise ValueError(
+            f"Group({template!r}) has resume=False without keep=, and keeps nothing that anybody "
+            "could resume. Leave it out, or write keep= too."
         )
     return value
 

@@ -21,6 +21,7 @@ from django.utils.functional import Promise
 from ..counters import counters
 from ..escaping import escape, message_of
 from ..log_thread import log
+from ..throttle import MINUTE, Seldom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,8 @@ class Kind(NamedTuple):
     ``code`` is its first byte in the envelope, ``fits`` tells whether data is of this kind,
     ``encode`` makes the payload of it. ``event`` makes the ASGI event for clients of the payload,
     or raises ``ValueError``; ``read`` gets the data for a hook from payload and event. What is not
-    ``for_clients`` is for handlers on the server, which every client's connection ignores.
+    ``for_clients`` is for handlers on the server, which every client's connection ignores. One that
+    ``is_hole`` stands for what can't be said again.
     """
 
     code: int
@@ -49,6 +51,7 @@ class Kind(NamedTuple):
     event: Callable[[bytes], Event]
     read: Callable[[bytes, Event], Any]
     for_clients: bool = True
+    is_hole: bool = False
 
 
 _kinds: Final[dict[int, Kind]] = {}
@@ -140,12 +143,29 @@ _UNKNOWN: Final = Kind(
     for_clients=False,
 )
 
+HOLE: Final = Kind(
+    code=0x4F,
+    fits=lambda data: False,
+    encode=bytes,
+    event=lambda payload: {},
+    read=lambda payload, event: None,
+    for_clients=False,
+    is_hole=True,
+)
+"""Stands in a history for what came without a number, so that nobody resumes across it."""
+
+add_kind(HOLE)
+
+HOLE_BODY: Final = b"%c\x00" % HOLE.code
+
+_UNREADABLE: Final = HOLE._replace(code=0x00)  # it never travels
+
 RESET: Final = Kind(
     code=0x00,  # it never travels
     fits=lambda data: False,
     encode=bytes,
     event=lambda payload: {},
-    read=lambda payload, event: None,
+    read=lambda payload, event: int(payload),  # seconds over which clients spread their reloads
     for_clients=False,
 )
 
@@ -270,12 +290,16 @@ class Broadcast:
     @classmethod
     def unreadable(cls, group: str, position: Position) -> Self:
         """Return what stands for a body that can't be read: it counts, and nobody gets it."""
-        return cls(group, _UNKNOWN, b"", b"", position)
+        return cls(group, _UNREADABLE, b"", b"", position)
 
     @classmethod
-    def reset(cls, group: str, position: Position) -> Self:
-        """Return what tells members that the history of their group begins anew."""
-        return cls(group, RESET, b"", b"", position)
+    def reset(cls, group: str, position: Position, seconds: int = 0) -> Self:
+        """
+        Return what tells members that the history of their group begins anew.
+
+        Clients that reload for it spread that over so many seconds.
+        """
+        return cls(group, RESET, b"", b"%d" % seconds, position)
 
     @property
     def data(self) -> Any:
@@ -297,13 +321,28 @@ class Broadcast:
         return recoded
 
 
+refused: Final = Seldom(MINUTE)
+
+
 def log_malformed(name: str, error: Exception) -> None:
-    """Count and log what came from the engine and can't be read."""
+    """Count what came from the engine and can't be read; log it, seldom."""
+    log_refused("what came for the group '%s': %s.", escape(name), escape(error))
+
+
+def log_refused(what: str, *arguments: object) -> None:
+    """
+    Count a body that was refused, and log it at most once a minute.
+
+    While processes of two versions share an engine, the older may refuse all that the newer says.
+    """
     counters["body_refused"] += 1
-    log(
-        logger,
-        logging.WARNING,
-        "Refused what came for the group '%s': %s.",
-        escape(name),
-        escape(error),
-    )
+    times = refused.count()
+    if times:
+        log(
+            logger,
+            logging.WARNING,
+            f"Refused {what} If a newer version of wsconsumer runs elsewhere, update this process. "
+            "Bodies refused since the last such line: %d.",
+            *arguments,
+            times,
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from ..framing import control_event, escaped_event, framed_event
 from .base import Position
-from .envelope import RESET, Broadcast
+from .envelope import HOLE, RESET, Broadcast
 from .member import Member
 
 if TYPE_CHECKING:
@@ -37,10 +37,17 @@ class Numbered(Protocol):
     sender_id: bytes
     kind: Any
 
+    @property
+    def data(self) -> Any: ...
+
     def framed(self, frame: Callable[[Any], Framed]) -> Framed: ...
 
 
 def _frame(message: Numbered) -> Framed:
+    if message.kind is RESET:
+        return joined(message.group, message.position or LOST, is_reload=True, seconds=message.data)
+    if message.kind is HOLE:
+        return skipped(message.group, message.position or LOST)
     header: dict[str, Any] = {"group": message.group}
     if message.position is not None:
         header["offset"] = message.position.offset
@@ -48,11 +55,19 @@ def _frame(message: Numbered) -> Framed:
     return Framed(event, message.group, len(event.get("text") or event["bytes"]))
 
 
-def joined(group: str, position: Position, *, is_reload: bool | None = None) -> Framed:
-    """Return the frame that says where a client is in a group, and whether it has to reload."""
+def joined(
+    group: str, position: Position, *, is_reload: bool | None = None, seconds: int = 0
+) -> Framed:
+    """
+    Return the frame that says where a client is in a group, and whether it has to reload.
+
+    ``seconds``: the time over which it and others spread that.
+    """
     header: dict[str, Any] = {"joined": group, "epoch": position.epoch, "offset": position.offset}
     if is_reload is not None:
         header["reload"] = is_reload
+    if is_reload and seconds:
+        header["seconds"] = seconds
     return _control(group, header)
 
 
@@ -85,20 +100,30 @@ class FramedMember(Member):
         return super().identify()
 
     def handles(self, broadcast: Any) -> bool:
-        """Whether it takes what is not for clients: it is told when a history begins anew."""
-        return broadcast.kind is RESET or super().handles(broadcast)
+        """Whether it takes what is not for clients: what says where a group stands."""
+        kind = broadcast.kind
+        if kind is HOLE:
+            return broadcast.position is not None
+        return kind is RESET or super().handles(broadcast)
 
-    def tell(self, group: str, position: Position, *, is_reload: bool) -> None:
+    def tell(self, group: str, position: Position, *, is_reload: bool, seconds: int = 0) -> None:
         """Tell the client where it is in a group."""
-        self._told.add(group)
+        if position is not LOST:
+            self._told.add(group)
         if is_reload and self._listener is not None:
-            Member.hand_over(self, Broadcast.reset(group, position))
+            Member.hand_over(self, Broadcast.reset(group, position, seconds))
         else:
-            Member.hand_over(self, joined(group, position, is_reload=is_reload or None))
+            frame = joined(group, position, is_reload=is_reload or None, seconds=seconds)
+            Member.hand_over(self, frame)
 
     async def tell_reset(self, broadcast: Broadcast, *, is_reload: bool) -> None:
         """Tell the client that a history begins anew, and whether it has to reload for it."""
-        frame = joined(broadcast.group, broadcast.position or LOST, is_reload=is_reload)
+        frame = joined(
+            broadcast.group,
+            broadcast.position or LOST,
+            is_reload=is_reload,
+            seconds=broadcast.data,
+        )
         await self.connection.server_send(frame.event)
 
     async def note(self, broadcast: Broadcast) -> None:
@@ -134,10 +159,8 @@ class FramedMember(Member):
             return message
         if self.is_own(message):
             return skipped(message.group, message.position)
-        if self._listener is not None:
+        if self._listener is not None and message.kind is not HOLE:
             return message
-        if message.kind is RESET:
-            return joined(message.group, message.position, is_reload=True)
         return message.framed(_frame)
 
     def _hear(self, message: Any) -> Awaitable[None]:

@@ -12,20 +12,24 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from ..counters import counters
 from ..escaping import quote
 from ..exceptions import TooManyGroups
 from ..loops import PerLoop, at_end
 from .budget import PATIENCE, Budget
 from .declared import kept
 from .envelope import Broadcast, log_malformed
+from .framed import LOST
+from .holes import Holes
 from .keeping import KeepingBackend
-from .kept import KeptGroup
+from .kept import SPREAD, KeptGroup
 from .loading import add_started, current_groups, discard_started, make_backend
 from .local import LocalGroup
 from .member import hearing_member
 from .names import check_group
 from .publication import Publication, keeping
 from .readings import Readings
+from .reloads import Reloads
 from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
@@ -51,6 +55,8 @@ class Hub:
             on_start=lambda: add_started(backend),
         )
         self._readings: Readings | None = None
+        self._holes: Holes | None = None
+        self._reloads = Reloads()
         if isinstance(backend, KeepingBackend):
             backend.on_resumed(self._on_resumed)
 
@@ -82,6 +88,11 @@ class Hub:
             group = self._groups.get(name)
             if isinstance(group, KeptGroup):
                 await group.enter(member, at)
+            elif at is not None and at.epoch:
+                # It counted elsewhere, where the group keeps, and here nobody does.
+                counters["recovery_failed"] += 1
+                seconds = self._reloads.spread(1, SPREAD)
+                member.tell(name, LOST, is_reload=True, seconds=seconds)
             is_joined = True
         finally:
             self._joining[joining] -= 1
@@ -138,17 +149,22 @@ class Hub:
             if name in self._heard:
                 self._heard[name](body)
             return
+        delivered: asyncio.Future[None] | None
+        keeper = group if isinstance(group, KeptGroup) else None
         try:
-            broadcast = Broadcast.decode(name, body, position)
+            # Where nobody counts, since another process alone knows that the group keeps, no client
+            # may seem to have come that far.
+            broadcast = Broadcast.decode(name, body, None if keeper is None else position)
         except ValueError as error:
             log_malformed(name, error)
-            if position is None:
-                return
-            broadcast = Broadcast.unreadable(name, position)
-        if position is not None and isinstance(group, KeptGroup):
-            delivered = group.take(broadcast)
+            delivered = None if keeper is None else keeper.take_unreadable(position)
         else:
-            delivered = group.deliver(broadcast)
+            if keeper is None:
+                delivered = group.deliver(broadcast)
+            elif position is None:
+                delivered = keeper.take_unnumbered(broadcast)
+            else:
+                delivered = keeper.take(broadcast)
         if delivered is not None and hearing_member() not in group:
             await asyncio.wait({delivered}, timeout=PATIENCE)
 
@@ -167,12 +183,22 @@ class Hub:
 
     def _make_group(self, name: str) -> LocalGroup:
         kind = kept(name)
-        if kind is None:
+        if kind is None or not kind.resume:
             return LocalGroup(name, self._budget, self._forget)
-        if self._readings is None:
-            self._readings = Readings(keeping(self._backend))
-        group = KeptGroup(name, self._budget, self._forget, kind.keep, self._readings)
-        self._readings.watch(group)
+        if self._readings is None or self._holes is None:
+            backend = keeping(self._backend)
+            self._readings = Readings(backend)
+            self._holes = Holes(backend, self._groups.__contains__)
+        group = KeptGroup(
+            name,
+            self._budget,
+            self._forget,
+            kind.keep,
+            self._readings,
+            self._holes,
+            self._reloads,
+        )
+        group.begin()
         return group
 
     def _on_resumed(self, names: Sequence[str]) -> None:
@@ -180,7 +206,7 @@ class Hub:
         for name in names:
             group = self._groups.get(name)
             if isinstance(group, KeptGroup):
-                group.look_for_more()
+                group.resubscribed()
 
     def _remove(self, member: Member, name: str) -> None:
         if name in member.groups:
@@ -193,15 +219,16 @@ class Hub:
         """Forget a group that has neither members nor anything on its way."""
         if self._groups[name].is_over:
             group = self._groups.pop(name)
-            if isinstance(group, KeptGroup) and self._readings is not None:
-                self._readings.forget(group)
+            if isinstance(group, KeptGroup):
+                group.end()
             self._subscriptions.unsubscribe(name)
 
     async def aclose(self) -> None:
         """Close the backend; the hub can't be used any more."""
         discard_started(self._backend)
-        if self._readings is not None:
+        if self._readings is not None and self._holes is not None:
             await self._readings.aclose()
+            await self._holes.aclose()
         await self._subscriptions.aclose()
 
 

@@ -64,7 +64,8 @@ class KeepingBackend(Backend):
 
     What is appended is delivered as what is published is, with its position:
     ``deliver(group, body, position)``. Offsets of one epoch are contiguous, and are published in
-    their order; a subscriber may miss some, and then reads them.
+    their order; a subscriber may miss some, and then reads them. What is appended once something
+    has come in for the same group comes in behind it, everywhere.
     """
 
     _resumed: Resumed | None = None

@@ -5,6 +5,7 @@ The cursor is the group's, not each member's: what was lost on the way from the 
 and goes to all members as if it had just come. Read ``KeptGroup.take`` first. Three things make the
 order hold: only the next offset, or a read that goes on without a gap, moves the cursor; nothing is
 awaited between what a member missed and what it gets live; and only the same epoch is resumed.
+What somebody said without a number is a hole: see ``holes.py``.
 """
 
 from __future__ import annotations
@@ -12,27 +13,45 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from ..counters import counters
 from .base import Position
 from .budget import BYTES, DELIVERIES
-from .envelope import Broadcast, log_malformed
+from .envelope import HOLE, Broadcast, log_malformed
 from .local import LocalGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .budget import Budget
+    from .holes import Holes
     from .keeping import Keep, Kept
     from .member import Member
     from .readings import Readings
+    from .reloads import Reloads
 
 JOIN_TIMEOUT: Final = 5.0
 """Seconds that a join waits to learn where the group stands, if the engine does not say."""
 
 MAX_DURING: Final = 1_000
 """Broadcasts that come while the history is read, before they are left to another read."""
+
+
+SURE_AFTER: Final = 10.0
+"""
+Seconds after which a process that hears a group without a break has heard what a hole stands for.
+
+Holes are left within a second, unless the engine was away.
+"""
+
+SPREAD: Final = 10
+"""
+Seconds over which clients spread a reload for a hole, at least.
+
+Until the process that makes them is replaced there may be one after the other.
+"""
 
 
 class KeptGroup(LocalGroup):
@@ -47,11 +66,17 @@ class KeptGroup(LocalGroup):
         "_during",
         "_entering",
         "_epoch",
+        "_heard_at",
+        "_holes",
         "_is_deep",
         "_is_deep_wanted",
+        "_keep",
         "_overflowed",
         "_readings",
         "_recent",
+        "_reloads",
+        "_spread_until",
+        "_sure_at",
         "_top",
     )
 
@@ -62,9 +87,14 @@ class KeptGroup(LocalGroup):
         on_empty: Callable[[str], None],
         keep: Keep,
         readings: Readings,
+        holes: Holes,
+        reloads: Reloads,
     ) -> None:
         super().__init__(name, budget, on_empty)
+        self._keep = keep
         self._readings = readings
+        self._holes = holes
+        self._reloads = reloads
         self._entering: dict[Member, None] = {}
         self._epoch = ""
         self._top = 0
@@ -73,6 +103,14 @@ class KeptGroup(LocalGroup):
         # What comes while the history is read, in order; None at other times.
         self._during: list[Broadcast] | None = None
         self._overflowed = False
+        # When something came last without a number, and since when nothing was missed of such.
+        self._heard_at = -inf
+        self._sure_at = self._now() + SURE_AFTER
+        self._spread_until = 0.0
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     # Who is in it.
 
@@ -84,6 +122,15 @@ class KeptGroup(LocalGroup):
         """Let it go, wherever it is."""
         self._entering.pop(member, None)
         super().discard(member)
+
+    def begin(self) -> None:
+        """Have it looked after."""
+        self._readings.watch(self)
+
+    def end(self) -> None:
+        """Look after it no more: nobody is in it."""
+        self._readings.forget(self)
+        self._holes.forget(self.name)
 
     @property
     def is_over(self) -> bool:
@@ -146,7 +193,7 @@ class KeptGroup(LocalGroup):
             member.tell(self.name, here, is_reload=False)
         elif not self._is_whole(at):
             counters["recovery_failed"] += 1
-            member.tell(self.name, here, is_reload=True)
+            member.tell(self.name, here, is_reload=True, seconds=self._spread(1))
         else:
             member.tell(self.name, at, is_reload=False)
             for broadcast in self._missed(at):
@@ -155,7 +202,9 @@ class KeptGroup(LocalGroup):
 
     def _is_whole(self, at: Position) -> bool:
         """Whether everything after a position is here."""
-        return at.epoch == self._epoch and self._first - 1 <= at.offset <= self._top
+        if at.epoch != self._epoch or not self._first - 1 <= at.offset <= self._top:
+            return False
+        return not self._holes.owes(self.name, Position(self._epoch, self._top))
 
     def _missed(self, at: Position) -> list[Broadcast]:
         if not self._is_whole(at):
@@ -165,12 +214,19 @@ class KeptGroup(LocalGroup):
     def _sender(self, broadcast: Broadcast, members: Sequence[Member]) -> Member | None:
         """Return the member who gets nothing for its own broadcast, if it is here."""
         sender = super()._sender(broadcast, members)
-        return None if sender is None or sender.counts_its_own else sender
+        if sender is None or broadcast.position is None:
+            return sender
+        return None if sender.counts_its_own else sender
 
     # What comes in.
 
-    def take(self, broadcast: Broadcast) -> asyncio.Future[None] | None:
-        """Take what came from the engine: deliver the next one, and close a gap before others."""
+    def take(self, broadcast: Broadcast, *, is_live: bool = True) -> asyncio.Future[None] | None:
+        """
+        Take what came from the engine: deliver the next one, and close a gap before others.
+
+        What ``is_live`` comes in its turn, behind all that came before it with and without a
+        number.
+        """
         position = broadcast.position
         assert position is not None  # noqa: S101  # it was kept
         if self._during is not None:
@@ -181,13 +237,52 @@ class KeptGroup(LocalGroup):
         elif position.epoch != self._epoch or position.offset > self._top + 1:
             self._readings.read(self)
         elif position.offset == self._top + 1:
-            return self._advance(broadcast)
+            return self._advance(broadcast, is_live=is_live)
         return None
 
-    def _advance(self, broadcast: Broadcast) -> asyncio.Future[None] | None:
+    def _advance(
+        self, broadcast: Broadcast, *, is_live: bool = False
+    ) -> asyncio.Future[None] | None:
         self._top += 1
+        if broadcast.kind.is_hole:
+            return self._step_over(broadcast, is_live=is_live)
         self._recent.append(broadcast)
         return self.deliver(broadcast)
+
+    def take_unnumbered(self, broadcast: Broadcast) -> asyncio.Future[None] | None:
+        """Deliver what came without a number; whoever missed it has to be told."""
+        self._owe()
+        return self.deliver(broadcast)
+
+    def take_unreadable(self, position: Position | None) -> asyncio.Future[None] | None:
+        """Have members told that they miss what can't be read."""
+        if position is not None:
+            return self.take(Broadcast.unreadable(self.name, position))
+        self._owe()
+        self._sure_at = self._heard_at + SURE_AFTER  # nobody here has got it either
+        return None
+
+    def _owe(self) -> None:
+        self._heard_at = self._now()
+        self._holes.owe(self.name, self._keep)
+
+    def _step_over(self, hole: Broadcast, *, is_live: bool) -> asyncio.Future[None] | None:
+        """Let nobody resume from before a hole; members here may have heard what it stands for."""
+        self._recent.clear()
+        self._is_deep = True
+        now = self._now()
+        self._spread_until = now + SURE_AFTER
+        is_heard = self._sure_at <= now < self._heard_at + SURE_AFTER
+        if is_live and hole.kind is HOLE:
+            self._holes.settle(self.name)
+        if is_heard and hole.kind is HOLE:
+            return self.deliver(hole)
+        return self._reset()
+
+    def resubscribed(self) -> None:
+        """Look for what came while the group was not subscribed, if it had a number."""
+        self._sure_at = self._now() + SURE_AFTER
+        self.look_for_more()
 
     def look_for_more(self) -> None:
         """Ask the engine whether something is missing: that of the last broadcast shows no gap."""
@@ -223,7 +318,7 @@ class KeptGroup(LocalGroup):
             self._fill(kept)
             self._is_deep = True
         for broadcast in during:
-            self.take(broadcast)
+            self.take(broadcast, is_live=False)
         return self._overflowed
 
     def _begin(self, kept: Kept, *, is_deep: bool) -> None:
@@ -251,7 +346,10 @@ class KeptGroup(LocalGroup):
         found: list[Broadcast] = []
         for offset, body in reversed(kept.messages):
             if offset == last - len(found):
-                found.append(self._decode(offset, body))
+                broadcast = self._decode(offset, body)
+                if broadcast.kind.is_hole:
+                    break
+                found.append(broadcast)
         found.reverse()
         return found
 
@@ -263,7 +361,13 @@ class KeptGroup(LocalGroup):
             log_malformed(self.name, error)
             return Broadcast.unreadable(self.name, position)
 
-    def _reset(self) -> None:
+    def _reset(self) -> asyncio.Future[None] | None:
         """Tell all members that something is missing for good, behind what is on its way."""
         counters["recovery_failed"] += 1
-        self.deliver(Broadcast.reset(self.name, Position(self._epoch, self._top)))
+        seconds = self._spread(sum(member.counts_its_own for member in self._members))
+        return self.deliver(Broadcast.reset(self.name, Position(self._epoch, self._top), seconds))
+
+    def _spread(self, count: int) -> int:
+        """Return over how many seconds so many clients spread their reloads."""
+        latest = max(self._spread_until, self._heard_at + SURE_AFTER)
+        return self._reloads.spread(count, SPREAD if self._now() < latest else 0)

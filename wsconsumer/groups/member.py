@@ -124,7 +124,7 @@ class Member:
         """Whether it takes what is not for clients."""
         return broadcast.kind is RESET and self._listener is not None
 
-    def tell(self, group: str, position: Position, *, is_reload: bool) -> None:
+    def tell(self, group: str, position: Position, *, is_reload: bool, seconds: int = 0) -> None:
         """Tell a client of our subprotocol where it is in a group that keeps; others ignore it."""
 
     def hand_over(self, message: Any) -> None:

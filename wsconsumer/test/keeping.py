@@ -124,6 +124,20 @@ class KeepingContract(BackendContract):
             assert one.positions[0] is None
             assert await one.read("g", 0) == (1, [(1, b"kept")])
 
+    async def test_what_is_published_keeps_its_place(self) -> None:
+        """What is appended by whoever has heard it comes behind it, for all."""
+        async with self.keeping("g") as one, self.keeping() as two:
+            await two.backend.subscribe(["g"])
+            for number in range(50):
+                await one.backend.publish("g", b"said %d" % number)
+                await two.until("g", b"said %d" % number)
+                await two.append("g", b"kept %d" % number)
+            for each in (one, two):
+                await each.until("g", b"kept 49")
+                came = each.of("g")
+                for number in range(50):
+                    assert came.index(b"said %d" % number) < came.index(b"kept %d" % number)
+
     async def test_what_is_published_is_not_mistaken(self) -> None:
         """Whatever a body begins with, it comes as it was published, and without a position."""
         bodies = [b"%cepoch:1:body" % first for first in range(256)]

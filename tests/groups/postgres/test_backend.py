@@ -113,7 +113,7 @@ async def publish_to_silence(one: Listener, postgres: Postgres, *, opened: bool 
 
 async def test_garbage_on_the_channel(postgres: Postgres, log: Log) -> None:
     """It is logged, counted, and kills nothing."""
-    garbage = ["", "garbage", "1 1/1 g", "1 1/1 g é", "1 1/1 g b***", "1 x/1 g a", "1 1 g a"]
+    garbage = ["garbage", "", "1 1/1 g", "1 1/1 g é", "1 1/1 g b***", "1 x/1 g a", "1 1 g a"]
     async with listening("g") as one:
         for payload in garbage:
             postgres.query("SELECT pg_notify('test', %s)", payload)
@@ -121,7 +121,8 @@ async def test_garbage_on_the_channel(postgres: Postgres, log: Log) -> None:
         await one.backend.publish("g", b"end")
         await one.until("g", b"end")
         assert one.of("g") == [b"end"]
-    assert counters["body_refused"] == log.count("Refused what came") == len(garbage)
+    assert counters["body_refused"] == len(garbage)
+    assert log.count("Refused what came") == 1
     assert log.count("the channel 'test' of PostgreSQL (DATABASES['pg']): b'garbage'")
 
 

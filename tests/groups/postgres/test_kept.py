@@ -26,7 +26,7 @@ from tests.groups.postgres.harness import (
 from wsconsumer import Group, WebsocketConsumer, broadcast, group_checks
 from wsconsumer.counters import counters
 from wsconsumer.exceptions import BackendError
-from wsconsumer.groups import declared
+from wsconsumer.groups import declared, envelope
 from wsconsumer.groups.hub import close_hub
 from wsconsumer.groups.keeping import EPOCH_SECONDS, UNSPOKEN_SECONDS, Keep
 from wsconsumer.groups.postgres import backend as postgres_backend
@@ -260,6 +260,7 @@ async def test_garbage(postgres: Postgres, log: Log) -> None:
         await one.until("g", b"c")
         postgres.query("UPDATE wsconsumer_message SET body = 'garbage' WHERE number = 2")
         assert await one.read("g", 0) == (3, [(1, b"a"), (3, b"c")])
+        envelope.refused.reset()
         postgres.query("SELECT pg_notify('test', 'x:1 1/1 g agarbage')")
         await one.append("g", b"end")
         await one.until("g", b"end")

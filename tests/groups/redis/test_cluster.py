@@ -11,6 +11,7 @@ from redis.crc import key_slot
 from tests.clusters import RedisCluster
 from tests.engines import Redis, free_port, until
 from tests.groups.redis.harness import Fake, Said, listening
+from wsconsumer.counters import counters
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups import reconnecting
 from wsconsumer.groups.redis import cluster as redis_cluster
@@ -97,6 +98,20 @@ async def test_what_two_servers_bring(cluster: RedisCluster) -> None:
         await one.backend.publish("g", b"end")
         await one.until("g", b"end")
         assert one.of("g") == [b"first", b"second", b"end"]
+
+
+async def test_what_has_no_stamp(cluster: RedisCluster, said: Said) -> None:
+    """Whatever publishes it is no process of ours: it is refused, in one line of the log."""
+    owner = cluster.owner(key_slot(b"contract:g"))
+    async with listening(owner.url, "g", CLUSTER=True) as one:
+        for _ in range(3):
+            owner.command("SPUBLISH", "contract:g", "short")
+        await one.backend.publish("g", b"end")
+        await one.until("g", b"end")
+        assert one.of("g") == [b"end"]
+    (line,) = said.lines
+    assert "Refused what came for 'contract:g': expected a stamp" in line
+    assert counters["body_refused"] == 3
 
 
 async def test_subscribing_with_an_old_map(cluster: RedisCluster, said: Said) -> None:

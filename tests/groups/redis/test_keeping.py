@@ -139,7 +139,8 @@ async def test_what_is_no_position(own: Redis, said: Said) -> None:
     """A body that begins like one that was kept is refused, and the next one comes."""
     async with keeping(own.url, "g") as one:
         own.command("PUBLISH", "contract:g", MARK + b"neither")
-        await said.until("What came for 'contract:g'")
+        await said.until("Refused what came for the group 'g'")
+        own.command("PUBLISH", "contract:g", MARK + b"neither")
         await one.append("g", b"body")
         await one.until("g", b"body")
     assert len(said.lines) == 1

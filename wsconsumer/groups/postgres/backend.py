@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from ...counters import counters
 from ...escaping import escape
 from ...exceptions import BackendError
 from ...log_thread import log
 from ...masking import mask
 from ..batching import not_accepted
+from ..envelope import log_refused
 from ..keeping import KeepingBackend
 from ..options import SECONDS, TIMEOUT, check_options
 from ..reconnecting import Outage
@@ -283,11 +283,8 @@ class PostgresBackend(KeepingBackend):
         try:
             found = decoder.feed(payload)
         except ValueError as error:
-            counters["body_refused"] += 1
-            log(
-                logger,
-                logging.WARNING,
-                "Refused what came through the channel %r of %s: %r: %s.",
+            log_refused(
+                "what came through the channel %r of %s: %r: %s.",
                 self._channel,
                 self._engine,
                 payload[:32],

@@ -7,23 +7,19 @@ how they keep the order.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from django.apps import apps
 
-from ...counters import counters
 from ...escaping import escape, quote
 from ...exceptions import BackendError
-from ...log_thread import log
 from ..base import Position
+from ..envelope import log_refused
 from ..keeping import Kept
 from .payload import decode_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-logger = logging.getLogger("wsconsumer.groups")
 
 APP: Final = "wsconsumer.groups.postgres"
 """The app that has the migrations."""
@@ -104,9 +100,7 @@ def _message(group: str, number: int, text: str) -> Iterable[tuple[int, bytes]]:
         return [(number, decode_kept(text.encode()))]
     except ValueError as error:
         # A hole, which whoever comes over it is told of.
-        counters["body_refused"] += 1
-        told = "Refused what is kept of %r as number %d: %s."
-        log(logger, logging.WARNING, told, group, number, escape(error))
+        log_refused("what is kept of %r as number %d: %s.", group, number, escape(error))
         return []
 
 

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from ...exceptions import BackendError
 from ..batching import not_accepted
+from ..envelope import log_malformed
 from ..keeping import KeepingBackend
 from .cluster import Cluster
 from .letters import PLAIN, SHARDED
@@ -242,7 +243,11 @@ class RedisBackend(KeepingBackend):
         return unquote(group) if "%" in group else group
 
     async def _take(self, channel: bytes, came: bytes) -> None:
-        position, body = split_position(came)
+        try:
+            position, body = split_position(came)
+        except ValueError as error:
+            log_malformed(self._group(channel), error)
+            return
         await self._deliver(self._group(channel), body, position)
 
     def _on_resumed(self, channels: Iterable[bytes]) -> None:

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError
 
+from ...escaping import escape
 from ...exceptions import BackendError
 from ...log_thread import log
 from ..batching import answering, not_accepted
+from ..envelope import log_refused
 from ..reconnecting import Outage
 from .letters import SHARDED
 from .node import Node
@@ -146,7 +148,11 @@ class Cluster:
     async def _take_once(self, channel: bytes, stamped: bytes) -> None:
         # What has a position is taken once by that.
         is_kept = stamped.startswith(NO_STAMP)
-        body = stamped[len(NO_STAMP) :] if is_kept else self._recent.take(channel, stamped)
+        try:
+            body = stamped[len(NO_STAMP) :] if is_kept else self._recent.take(channel, stamped)
+        except ValueError as error:
+            log_refused("what came for '%s': %s.", escape(channel), escape(error))
+            return
         if body is not None:
             await self._take(channel, body)
 

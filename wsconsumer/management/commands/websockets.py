@@ -132,7 +132,8 @@ def _groups(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield each kind of group that was declared, in words."""
     for group in groups:
         if group["keep"]:
-            yield f"{group['template']} keeps {group['keep']} for {group['seconds']} s"
+            but = "" if group["resume"] else ", and nobody resumes"
+            yield f"{group['template']} keeps {group['keep']} for {group['seconds']} s{but}"
         else:
             yield f"{group['template']} keeps nothing"
 
