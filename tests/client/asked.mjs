@@ -25,8 +25,10 @@ for (const frame of frames) {
   Server.last.say(frame);
   const told = [...socket.told];
   const sent = [...Server.last.sent];
+  clock.advance(30_000);
+  const later = socket.told.slice(told.length);
   Server.last.end();
-  answer.frames[frame] = { told, sent, at: (await back()).wsc.at["room.lobby"] };
+  answer.frames[frame] = { told, later, sent, at: (await back()).wsc.at["room.lobby"] };
   closeAll();
 }
 

@@ -467,6 +467,42 @@ for (const [reload, expected] of [[true, 1], [false, 0], [undefined, 0]]) {
   });
 }
 
+for (const chance of [0.01, 0.5, 0.99]) {
+  test(`reloads of a crowd are spread over the server's seconds: ${chance}`, async () => {
+    random.mock.mockImplementation(() => chance);
+    const socket = await opened();
+    const join = (more) =>
+      Server.last.say(`␞${JSON.stringify({ joined: "a", epoch: "e", offset: 1, reload: true, ...more })}`);
+    join({ seconds: 10 });
+    join({ seconds: 10 }); // once is enough
+    join();
+    clock.advance(chance * 10_000 - 1);
+    assert.deepEqual(socket.told, []);
+    clock.advance(10_000);
+    assert.deepEqual(socket.told, [{ type: "reload", group: "a" }]);
+    join();
+    assert.equal(socket.told.length, 2);
+  });
+}
+
+test("a socket that was closed tells nobody to reload", async () => {
+  const socket = await opened();
+  Server.last.say('␞{"joined":"a","epoch":"e","offset":1,"reload":true,"seconds":10}');
+  socket.close();
+  clock.advance(10_000);
+  assert.deepEqual(socket.told, []);
+});
+
+test("a reload comes although the connection is lost meanwhile", async () => {
+  const socket = await opened();
+  Server.last.say('␞{"joined":"a","epoch":"e","offset":1,"reload":true,"seconds":10}');
+  Server.last.end();
+  clock.advance(10_000);
+  await turn();
+  assert.deepEqual(socket.told, [{ type: "reload", group: "a" }]);
+  assert.deepEqual(Server.last.wsc.at, { a: ["e", 1] });
+});
+
 test("what the URL has no room for is reloaded if something happened there", async () => {
   const socket = await opened();
   const groups = Array.from({ length: 100 }, (_, number) => `${number}`.padEnd(100, "x"));

@@ -17,7 +17,7 @@ from tests.documents import ROOT
 from tests.groups.test_kept import page
 from wsconsumer import CloseCode, Group, WebsocketConsumer, abroadcast, framing
 from wsconsumer.connection import heartbeats, own_client
-from wsconsumer.groups import declared
+from wsconsumer.groups import declared, reloads
 from wsconsumer.groups.histories import histories
 from wsconsumer.test import advance, connect
 
@@ -136,6 +136,12 @@ async def lost(consumer: type[Room] = Room) -> Any:
         return await ws.receive()
 
 
+async def lost_by_many() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reloads, "PER_SECOND", 1 / 30)
+        return await lost()
+
+
 async def beat() -> Any:
     async with page(Room) as ws:
         await advance(heartbeats.PERIOD + 1)
@@ -155,6 +161,10 @@ FROM_SERVER: dict[str, tuple[Callable[[], Awaitable[Any]], Any]] = {
     '␞{"joined":"room.lobby","epoch":"9c01","offset":7,"reload":true}': (
         lost,
         {"told": ["reload"], "at": ["9c01", 7]},
+    ),
+    '␞{"joined":"room.lobby","epoch":"9c01","offset":7,"reload":true,"seconds":30}': (
+        lost_by_many,
+        {"later": ["reload"], "at": ["9c01", 7]},
     ),
     '␞{"joined":"room.lobby","epoch":"9c01","offset":7,"reload":false}': (
         lambda: lost(Stateful),
@@ -207,10 +217,11 @@ async def test_the_server_sends(frame: str) -> None:
 @pytest.mark.parametrize("frame", FROM_SERVER)
 def test_the_client_understands(frame: str) -> None:
     """It tells its page of a message or that it should reload, counts, and answers."""
-    found = asked()["frames"][frame]
-    told = [event.get("data", event["type"]) for event in found["told"]]
-    expected = {"told": [], "sent": [], "at": ["5fe2", 40], **FROM_SERVER[frame][1]}
-    assert {**found, "told": told} == expected
+    found = {**asked()["frames"][frame]}
+    for when in ("told", "later"):
+        found[when] = [event.get("data", event["type"]) for event in found[when]]
+    expected = {"told": [], "later": [], "sent": [], "at": ["5fe2", 40], **FROM_SERVER[frame][1]}
+    assert found == expected
 
 
 @pytest.mark.parametrize("frame", FROM_CLIENT)
@@ -291,6 +302,7 @@ def test_the_codes_of_denials() -> None:
         f"before\nthe first one: {2 * heartbeats.PERIOD} seconds",
         f"at most {framing.MAX_PARAMETER:,} characters",
         f"up to {framing.MAX_ID} characters",
+        f"so many seconds, {reloads.LONGEST} at most",
     ],
 )
 def test_numbers(words: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from wsconsumer import Group, WebsocketConsumer, abroadcast
 from wsconsumer.connection.heartbeats import PERIOD
-from wsconsumer.groups import declared
+from wsconsumer.groups import declared, reloads
 from wsconsumer.groups.histories import histories
 from wsconsumer.test import Page, WebsocketClient, advance, connect
 
@@ -58,6 +58,24 @@ async def test_a_page_that_has_to_reload() -> None:
     async with connect(Room, page=page) as ws:
         await ws.settle()
         assert page.reloads == ["room.a"]
+        assert page.reload_seconds == 0
+
+
+async def test_many_pages_that_have_to_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one was told over how many seconds they spread that."""
+    monkeypatch.setattr(reloads, "PER_SECOND", 0.1)  # so that three are many
+    pages = [Page() for _ in range(3)]
+    async with connect(Room, page=pages[0]) as ws:
+        await ws.settle()
+    for page in pages:
+        page.at = pages[0].at.copy()
+    histories.clear()
+    async with connect(Room):
+        for page in pages:
+            async with connect(Room, page=page) as ws:
+                await ws.settle()
+            assert page.reloads == ["room.a"]
+    assert pages[-1].reload_seconds > 10
 
 
 async def test_a_page_that_was_not_asked_where_it_was() -> None:

@@ -20,7 +20,8 @@ class Page:
     A page that outlives its sockets: give it to ``connect()`` again, and it is where it was.
 
     ``live``: what ``position()`` wrote into the page. ``at``: where it is in each group that keeps,
-    ``(epoch, offset)``. ``reloads``: groups of which it was told to reload.
+    ``(epoch, offset)``. ``reloads``: groups of which it was told to reload; ``reload_seconds``:
+    the seconds over which pages spread that, as it was told last.
     """
 
     def __init__(self, live: str = "") -> None:
@@ -28,6 +29,7 @@ class Page:
         self.live = live
         self.at: dict[str, tuple[str, int]] = {}
         self.reloads: list[str] = []
+        self.reload_seconds = 0
 
     def path(self, path: str) -> str:
         """Return the path with the parameter in which the page says where it is."""
@@ -65,6 +67,7 @@ class Page:
         is_lost = self.at.get(group, at) != at
         if header.get("reload", is_lost):
             self.reloads.append(group)
+            self.reload_seconds = header.get("seconds", 0)
         self.at[group] = at
 
     @staticmethod

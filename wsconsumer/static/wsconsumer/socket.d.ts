@@ -56,6 +56,7 @@ export interface StateDetail {
   delay?: number;
 }
 
+/** Where a crowd has to reload, the event comes at a random time, within the seconds that the server says. */
 export interface ReloadDetail {
   /** The group of which something is missing. */
   group: string;

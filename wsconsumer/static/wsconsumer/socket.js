@@ -44,6 +44,7 @@ export class Socket extends EventTarget {
   #id = hex(crypto.getRandomValues(new Uint8Array(16)));
   #at = new Map(); // [epoch, offset] of each group; those heard last come last
   #cut = new Set(); // groups that the URL had no room for
+  #late = new Set(); // groups to reload
   #attempt; // events of earlier ones are ignored
   #ws;
   #timer;
@@ -218,11 +219,15 @@ export class Socket extends EventTarget {
     if (payload !== undefined) this.#deliver(payload, group, offset);
   }
 
-  #join({ joined: group, epoch, offset, reload }) {
+  #join({ joined: group, epoch, offset, reload, seconds }) {
     const isElsewhere = `${this.#at.get(group)}` !== `${[epoch, offset]}`;
     const wasCut = this.#cut.delete(group);
     this.#move(group, epoch, offset);
-    if (reload ?? (wasCut && isElsewhere)) this.#emit("reload", { group });
+    if (!(reload ?? (wasCut && isElsewhere)) || this.#late.has(group)) return;
+    this.#late.add(group);
+    const tell = () => this.#late.delete(group) && this.#emit("reload", { group });
+    if (seconds) setTimeout(tell, Math.random() * seconds * 1_000);
+    else tell();
   }
 
   #move(group, epoch, offset) {
@@ -272,6 +277,7 @@ export class Socket extends EventTarget {
 
   #finish(detail) {
     for (const type of EVENTS) globalThis.removeEventListener?.(type, this);
+    this.#late.clear();
     this.#drop();
     this.#show("closed", detail);
   }
