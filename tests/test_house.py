@@ -159,6 +159,7 @@ HOUSE = [
     "counters",
     "escaping",
     "loops",
+    "processes",
     "serving",
     "workers",
     "exceptions",
