@@ -50,6 +50,7 @@ HOUSE = [
     "consumer",
     "session",
     "group_hooks",
+    "connected",
     "spawned",
     "limiting",
     "handshake.dispatcher",

@@ -60,6 +60,7 @@ def test_close_codes() -> None:
         "NOT_AUTHENTICATED": 4401,
         "TIMED_OUT": 4408,
         "RATE_LIMITED": 4429,
+        "DISCONNECTED": 4501,
         "REFUSED": 4503,
         "NO_SUCH_SOCKET": 4504,
     }

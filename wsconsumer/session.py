@@ -14,6 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from .cancellation import Cancellations, Cause, consists_of, contains
+from .connected import answering  # noqa: F401  # it hears orders
 from .connection.connection import STOP_TIMEOUT, Connection
 from .connection.monitor import monitor
 from .exceptions import ConnectionClosed
@@ -68,8 +69,8 @@ class Session(Limiting, Spawning, GroupHooks):
     """
     Runs one consumer; ``connection`` is there once it is being served.
 
-    ``handling`` is the event that a hook of the loop works at: the monitor looks at it to tell how
-    long that takes.
+    ``began`` is when, by the loop's clock. ``handling`` is the event that a hook of the loop works
+    at: the monitor looks at it to tell how long that takes.
     """
 
     __slots__ = (
@@ -87,6 +88,7 @@ class Session(Limiting, Spawning, GroupHooks):
         "_limits",
         "_loop",
         "_monitor",
+        "began",
         "connection",
         "handling",
         "member",
@@ -184,6 +186,7 @@ class Session(Limiting, Spawning, GroupHooks):
     def _begin(self) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._loop = task.get_loop()
+        self.began = self._loop.time()
         self._cancellations = Cancellations(task)
         self._monitor = monitor()
         self._monitor.watch(self)

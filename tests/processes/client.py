@@ -81,6 +81,12 @@ class Client:
         await self._socket.close()
         await self._reading
 
+    async def end(self) -> str:
+        """Wait for the server to end the connection; return how it did."""
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.wait({self._reading})
+        return self.died
+
     async def vanish(self) -> None:
         """End the TCP connection without a word."""
         self._is_over = True

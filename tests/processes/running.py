@@ -116,6 +116,20 @@ class Server:
         said = await asyncio.to_thread(self._output.wait, is_said, PATIENCE)
         assert said, f"{self.name} did not say {text!r}:\n{self.output}"
 
+    @property
+    def pid(self) -> int:
+        """The process that serves."""
+        return self._process.pid
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it hang while the block runs: connections stay, and nothing answers."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     async def publish(self, order: dict[str, Any]) -> Any:
         """Let the sync view do an order."""
         body = json.dumps(order).encode()
@@ -192,3 +206,28 @@ async def script(engine: Engine) -> AsyncIterator[Script]:
         process.stdin.close()
         async with asyncio.timeout(PATIENCE):
             await process.wait()
+
+
+COMMAND: Final = """
+import sys, django
+django.setup()
+from django.core.management import call_command
+from wsconsumer.management.commands.websockets import Command
+call_command(Command(), *sys.argv[1:])
+"""
+
+
+async def command(engine: Engine, *arguments: str) -> str:
+    """Run ``manage.py websockets`` in a process of its own; return what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", COMMAND, *arguments),
+        env=environment(engine),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    assert err == b""
+    return out.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from tests.engines import Postgres, Redis
 from tests.processes.blobs import blob, read
 from tests.processes.client import Client
 from tests.processes.judge import Judge, Publisher
-from tests.processes.running import Script, script, serving
+from tests.processes.running import Script, command, script, serving
 from wsconsumer.test.contract import ODD_NAMES
 
 if TYPE_CHECKING:
@@ -301,3 +302,29 @@ async def test_a_member_that_vanishes(servers: list[Server], members: list[Clien
         await two.vanish()
         await members[3].broadcast(("room", "second"))
     await all_get(members, "first", "second")
+
+
+async def test_who_is_connected(
+    engine: Engine, servers: list[Server], members: list[Client]
+) -> None:
+    """
+    A command asks the servers who is connected, and one that hangs does not hold it up; then it
+    disconnects a member of each.
+    """
+    daphne, uvicorn = servers
+    await members[0].join("closed.one", *(f"{number:03}{'x' * 197}" for number in range(100)))
+    await members[3].join("closed.two")
+    with uvicorn.paused():
+        report = json.loads(await command(engine, "--live", "--json", "--timeout=1.5"))
+    assert [(each["pid"], each["is_whole"]) for each in report["processes"]] == [(daphne.pid, True)]
+    assert report["consumers"] == {"tests.processes.consumers.Member": 2}
+    assert [row["server"] for row in report["connections"]] == ["daphne", "daphne"]
+    assert sorted(row["group_count"] for row in report["connections"]) == [0, 101]
+    closing = ("--close", "--group=closed.*", "--no-input", "--timeout=3", "--json")
+    report = json.loads(await command(engine, *closing))
+    closed = {each["pid"]: each["closed"] for each in report["processes"]}
+    assert closed == {daphne.pid: 1, uvicorn.pid: 1}
+    for member in (members[0], members[3]):
+        assert "4501" in await member.end()
+    await members[1].ping()
+    await members[2].ping()

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     class Member(Protocol):
         """What is asked now and then whether its client takes what it is sent."""
 
+        groups: dict[str, None]
+
+        @property
+        def waiting_bytes(self) -> int: ...
+
         def look_after(self, now: float) -> None: ...
 
     class Undecided(Protocol):
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
 
     class Watched(Reader, Listening, Slow, Undecided, Protocol):
         """A session, as the monitor sees it."""
+
+        began: float
 
         @property
         def consumer(self) -> Any: ...

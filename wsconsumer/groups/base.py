@@ -56,6 +56,9 @@ class Backend(ABC):
     needs_subscriptions: ClassVar[bool] = True
     """Whether ``subscribe`` and ``unsubscribe`` do anything."""
 
+    is_local: ClassVar[bool] = False
+    """Whether it carries within one process only."""
+
     def __init__(
         self, location: str | Sequence[str], prefix: str, options: Mapping[str, Any]
     ) -> None:

@@ -65,6 +65,11 @@ class Hub:
         """Whether the backend carries for this loop: some connection joined or broadcast here."""
         return self._subscriptions.is_started
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the backend carries within this process only."""
+        return self._backend.is_local
+
     def size(self, name: str) -> int:
         """Return how many members a group has in this event loop."""
         group = self._groups.get(name)
@@ -131,6 +136,17 @@ class Hub:
         """
         self._heard[name] = heard
         self._subscriptions.want(name)
+
+    async def hear(self, name: str, heard: Callable[[bytes], None]) -> None:
+        """Do the same, and return when what is told from now on is heard."""
+        self._heard[name] = heard
+        await self._subscriptions.subscribe(name)
+
+    def hush(self, name: str) -> None:
+        """Have what is told under a name heard no more."""
+        del self._heard[name]
+        if self.is_started:  # it may have been closed
+            self._subscriptions.unsubscribe(name)
 
     async def tell(self, name: str, body: bytes) -> None:
         """Publish a body to those that listen; the backend is started."""

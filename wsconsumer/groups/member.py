@@ -141,6 +141,11 @@ class Member:
         self.sender_id = self.sender_id or secrets.token_bytes(12)
         return self.sender_id
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes wait for a client that is slow."""
+        return self._outbox.size
+
     def follow(self, state: ConnectionState) -> None:
         """Choose how broadcasts are delivered in this state of the connection."""
         if state is _CONNECTING:

@@ -42,6 +42,7 @@ class MemoryBackend(KeepingBackend):
     """Carries and keeps bodies within this process. Takes no ``LOCATION`` and no ``OPTIONS``."""
 
     needs_subscriptions: ClassVar[bool] = False
+    is_local: ClassVar[bool] = True
 
     def __init__(self, location: str, prefix: str, options: Mapping[str, Any]) -> None:
         super().__init__(location, prefix, options)

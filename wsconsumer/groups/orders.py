@@ -75,19 +75,20 @@ def tell(order: Order) -> None:
 
     Raises ``BackendError`` if the engine does not take it.
     """
-    sync_backend().publish_sync(CHANNEL, _body(order))
+    sync_backend().publish_sync(CHANNEL, body_of(order))
 
 
 async def atell(order: Order) -> None:
     """Tell every process, from async code; raises ``BackendError`` likewise."""
     here = started_hub()
     if here is not None:
-        await here.tell(CHANNEL, _body(order))
+        await here.tell(CHANNEL, body_of(order))
     else:
         await sync_to_async(tell)(order)
 
 
-def _body(order: Order) -> bytes:
+def body_of(order: Order) -> bytes:
+    """Return what travels for an order."""
     return named(type(order).__name__, msgspec.json.encode(order))
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "completes_in_place",
     "current_task",
     "denied",
+    "server_of",
 ]
 
 
@@ -67,6 +68,16 @@ def completes_in_place(send: Send) -> bool:
     method = getattr(send, "__self__", None)
     owner, function = (send, type(send).__call__) if method is None else (method, send)
     return _package(type(owner)) in _IN_PLACE and iscoroutinefunction(function)
+
+
+def server_of(send: Send) -> str:
+    """Return the name of the server that a send is of; empty if it can't be seen."""
+    own = innermost(send, "send")
+    function = own.func if isinstance(own, partial) else own
+    module = type(getattr(function, "__self__", function)).__module__.split(".")
+    here = __name__.split(".")  # those that were adapted are ours
+    name = module[len(here)] if module[: len(here)] == here and module != here else module[0]
+    return "" if name in ("builtins", here[0]) else name
 
 
 def current_task() -> asyncio.Task[Any] | None:

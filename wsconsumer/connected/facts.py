@@ -1,0 +1,154 @@
+"""
+What is told of one connection: only what is known without running any of the project's own code.
+
+Of a session's key it is a keyed hash, since whoever has the key has the session.
+"""
+
+from __future__ import annotations
+
+from itertools import count, islice
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import msgspec
+from django.contrib.sessions.backends.base import SessionBase
+from django.utils.crypto import salted_hmac
+from django.utils.functional import empty
+
+from ..escaping import quote
+from ..loops import PerLoop
+from ..reporting import loaded_user
+from ..servers import server_of
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from ..connection.monitor import Watched
+
+MAX_PATH: Final = 300
+"""Characters that are told of a path, which a stranger chose."""
+
+MAX_GROUPS: Final = 20
+"""Groups of a connection that are told; of others, only how many they are."""
+
+SHOWN: Final = 12
+"""Characters that are told of the hash of a session's key."""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """
+    One connection.
+
+    ``id`` names it in all processes. ``user`` is the primary key of its user; ``who`` says in words
+    what is there instead of one. ``age`` is in seconds. ``groups`` are the first of its
+    ``group_count`` groups. ``outbox`` is what waits for a slow client, in bytes. ``hook`` is the
+    event that a hook works at, without the ``websocket.``; empty if none does.
+    """
+
+    id: str
+    consumer: str
+    path: str
+    user: str | None = None
+    who: str = ""
+    session: str | None = None
+    age: float = 0.0
+    groups: tuple[str, ...] = ()
+    group_count: int = 0
+    outbox: int = 0
+    state: str = ""
+    hook: str = ""
+    server: str = ""
+
+
+def facts_of(session: Watched, now: float) -> Facts:
+    """Return what is told of a connection; ``now`` by its loop's clock."""
+    connection, consumer, member = session.connection, session.consumer, session.member
+    request, path = consumer.request, consumer.request.path
+    user, who = user_of(request)
+    key = session_hash(request)
+    groups = () if member is None else member.groups
+    return Facts(
+        id=id_of(session),
+        consumer=name_of(type(consumer)),
+        path=_sendable(path if len(path) <= MAX_PATH else f"{path[:MAX_PATH]}..."),
+        user=user,
+        who=who,
+        session=None if key is None else key[:SHOWN],
+        age=round(now - session.began, 1),
+        groups=tuple(islice(groups, MAX_GROUPS)),
+        group_count=len(groups),
+        outbox=0 if member is None else member.waiting_bytes,
+        state=connection.state.value,
+        hook="" if session.handling is None else session.handling["type"].rpartition(".")[2],
+        server=server_of(connection.server_send),
+    )
+
+
+_loops: PerLoop[str] = PerLoop(lambda: token_hex(4))
+
+
+def loop_name() -> str:
+    """Return a name of the running event loop that no other has, in any process."""
+    return _loops.get()
+
+
+_ids: PerLoop[WeakKeyDictionary[Any, str]] = PerLoop(WeakKeyDictionary)
+_numbers: Final = count(1)
+
+
+def id_of(session: Watched) -> str:
+    """Return a name that no other connection has, in any process; made when it is first asked."""
+    ids = _ids.get()
+    found = ids.get(session)
+    if found is None:
+        found = ids[session] = f"{loop_name()}-{next(_numbers)}"
+    return found
+
+
+def name_of(consumer: type) -> str:
+    """Return the dotted path of a class."""
+    return f"{consumer.__module__}.{consumer.__qualname__}"
+
+
+def user_of(request: HttpRequest) -> tuple[str | None, str]:
+    """Return the primary key of a request's user, or ``None`` and what there is instead."""
+    user = loaded_user(request)
+    if user is None:
+        return None, "no user"
+    if user is empty:
+        return None, "not loaded"
+    meta = getattr(type(user), "_meta", None)
+    pk = None if meta is None else vars(user).get(meta.pk.attname)
+    if pk is None:
+        name = type(user).__name__
+        return None, "anonymous" if name == "AnonymousUser" else name
+    return text_of(pk), ""
+
+
+def text_of(pk: object) -> str:
+    """Return a primary key as text, as it is written in a URL of the admin."""
+    if type(pk) is str or type(pk) is UUID:
+        return _sendable(str(pk))
+    return quote(pk)
+
+
+def _sendable(text: str) -> str:
+    """Return a text without what UTF-8 can't say, which a path may have, say."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def session_hash(request: HttpRequest) -> str | None:
+    """Return the keyed hash of a request's session key; ``None`` for a visitor without one."""
+    session = getattr(request, "session", None)
+    if not issubclass(type(session), SessionBase):
+        return None
+    key = getattr(session, "handshake_key", None) or session.session_key  # type: ignore[union-attr]  # it is one
+    return None if key is None else hash_of_session(key)
+
+
+def hash_of_session(key: str) -> str:
+    """Return what stands for a session key wherever it travels."""
+    digest: str = salted_hmac("wsconsumer.sessions", key, algorithm="sha256").hexdigest()
+    return digest[:32]
