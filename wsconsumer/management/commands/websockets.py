@@ -2,6 +2,7 @@
 ``manage.py websockets``: how sockets are wired, what is wrong with that, and the routes.
 
 This prints, for people and for programs; ``wiring.py`` has the facts, ``checks.py`` the problems.
+Who is connected is another matter: see ``management/connections.py``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from wsconsumer.checks import find_problems
 from wsconsumer.escaping import quote
 from wsconsumer.handshake.routes import Route, read_routes
 from wsconsumer.handshake.views import names_of
+from wsconsumer.management import connections
 from wsconsumer.masking import mask_all
 from wsconsumer.wiring import read_wiring
 
@@ -31,7 +33,8 @@ COLUMNS = ("path", "application", "name", "decorators")
 class Command(BaseCommand):
     help = (
         "Tells how websockets are wired: settings, asgi.py, servers, origins, threads, the engine "
-        "of groups (which it tries), problems and routes. Exits with 1 if something is wrong."
+        "of groups (which it tries), problems and routes. Exits with 1 if something is wrong. With "
+        "--live it tells who is connected, with --close it disconnects."
     )
     # They are run one by one, so that what is broken does not hide the rest.
     requires_system_checks = ()
@@ -40,13 +43,18 @@ class Command(BaseCommand):
         parser.add_argument(
             "--json",
             action="store_true",
-            help="Print a JSON object with wiring, problems and routes.",
+            help="Print a JSON object: wiring, problems and routes, or who is connected.",
         )
         parser.add_argument(
             "--routes", action="store_true", help="Print the routes alone, and try nothing."
         )
+        connections.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["live"] or options["close"]:
+            connections.handle(self, options)
+            return
+        connections.check_unused(options)
         routes, mistake = read_routes()
         rows = [_row(route) for route in routes if route.application is not None]
         if options["routes"]:
