@@ -28,6 +28,7 @@ HOUSE = [
     "group_checks",
     "wiring",
     "health",
+    "staff",
     "live",
     "json_consumer",
     "messages.docs",
