@@ -106,6 +106,8 @@ PRINTED = {"text"}
 COMMANDS = {
     'pip install "wsconsumer[daphne]"': ["pip"],
     "python manage.py websockets": ["python"],
+    "python manage.py websockets --close --user 7": ["python"],
+    "python manage.py websockets --live": ["python"],
     "daphne app:application": ["daphne"],
     "daphne mysite.asgi:application": ["daphne"],
     "uvicorn mysite.asgi:application": ["uvicorn"],
@@ -116,8 +118,8 @@ COMMANDS = {
     "make bench": ["make"],
 }
 """
-The commands of the pages. The servers are run below, curl in ``tests/proxies/``; ``make`` is how
-this test came to run.
+The commands of the pages. The servers are run below, curl in ``tests/proxies/``, ``--live`` and
+``--close`` in ``tests/management/``; ``make`` is how this test came to run.
 """
 
 
