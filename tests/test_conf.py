@@ -22,6 +22,8 @@ def test_defaults() -> None:
         "GROUPS": {},
         "HANDSHAKE_THREADS": 4,
         "IDLE_TIMEOUT": None,
+        "MAX_CONNECTIONS_PER_ADDRESS": None,
+        "MAX_CONNECTIONS_PER_USER": None,
         "MAX_GROUPS": 100,
         "MAX_LIFETIME": None,
         "MAX_MESSAGE_SIZE": 1048576,

@@ -24,6 +24,8 @@ def test_the_limits() -> None:
         "outbox_policy": "close",
         "rate_limit": None,
         "rate_limit_per_user": None,
+        "max_connections_per_user": None,
+        "max_connections_per_address": None,
         "send_timeout": 30,
         "slow_hook_seconds": 30,
     }

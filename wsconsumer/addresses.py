@@ -25,5 +25,16 @@ def client_address(request: HttpRequest) -> str | None:
     header.
     """
     path = conf.get("CLIENT_ADDRESS")
-    address = request.META.get("REMOTE_ADDR") if path is None else import_string(path)(request)
+    address = remote_addr(request) if path is None else import_string(path)(request)
     return address or None
+
+
+def remote_addr(request: HttpRequest) -> str | None:
+    """
+    Return the ``REMOTE_ADDR`` that the server gives.
+
+    It is what counts by default. Name it in ``WSCONSUMER["CLIENT_ADDRESS"]`` to say that it is
+    that of the client, since the server reads it from a header of the proxy.
+    """
+    address: str | None = request.META.get("REMOTE_ADDR")
+    return address

@@ -22,6 +22,8 @@ from django.utils.module_loading import import_string
 from . import conf, origins
 from .escaping import quote
 from .group_checks import (
+    check_addresses,
+    check_counting,
     check_declared_groups,
     check_groups,
     check_places_of_groups,
@@ -328,6 +330,8 @@ CHECKS: Final[Mapping[Check, tuple[str, ...]]] = {
     check_declared_groups: (),
     check_places_of_groups: (),
     check_processes: (),
+    check_counting: (),
+    check_addresses: (),
     check_pools: (),
     check_csrf_trusted_origins: (),
     check_functions: (),

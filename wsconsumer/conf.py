@@ -141,6 +141,12 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     ),
     "HANDSHAKE_THREADS": Setting(4, _is_count, "an int of at least 1", 4),
     "IDLE_TIMEOUT": Setting(None, _is_seconds_or_none, "None or a number of seconds above 0", 600),
+    "MAX_CONNECTIONS_PER_ADDRESS": Setting(
+        None, _is_count_or_none, "None or an int of at least 1", 100
+    ),
+    "MAX_CONNECTIONS_PER_USER": Setting(
+        None, _is_count_or_none, "None or an int of at least 1", 20
+    ),
     "MAX_GROUPS": Setting(100, _is_count, "an int of at least 1", 100),
     "MAX_LIFETIME": Setting(
         None, _is_seconds_or_none, "None or a number of seconds above 0", 12 * 3600

@@ -24,6 +24,8 @@ COUNTERS: Final = {
     "lifetime_closed": "connections that were closed at the end of their max_lifetime",
     "drained": "connections that were closed because the server was going to stop (DRAIN_SECONDS)",
     "rate_limited": "connections that were closed because of a rate limit",
+    "crowd_refused": "handshakes refused because their user or address had too many connections",
+    "count_failed": "handshakes that were judged by the counts of this process alone",
     "token_expired": "connections that were closed at the end of their token",
     "hook_failed": "exceptions that came out of a hook or a spawned coroutine",
     "transaction_left": "transactions that a consumer's sync code had left open",

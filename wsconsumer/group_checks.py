@@ -16,7 +16,9 @@ from . import conf
 from .groups.declared import declared_groups, overlaps
 from .groups.loading import MEMORY, make_backend
 from .groups.publication import keeping_problems
+from .groups.registry import leasing_problems
 from .handshake.routes import read_routes
+from .handshake.views import ConsumerView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +109,59 @@ def _packages() -> Iterator[str]:
         while package:
             yield package
             package = package.rpartition(".")[0]
+
+
+def check_counting(**_: Any) -> list[CheckMessage]:
+    """E011: connections are limited, and the backend can't count those of all processes."""
+    limited = [*_limited("max_connections_per_user"), *_limited("max_connections_per_address")]
+    if not limited or check_groups():
+        return []
+    return [
+        Error(
+            f"{limited[0]} is set, which counts the connections of all processes. {text}",
+            "Without that each process counts for itself.",
+            id="wsconsumer.E011",
+        )
+        for text in leasing_problems(make_backend(conf.get("GROUPS")))
+    ]
+
+
+def check_addresses(**_: Any) -> list[CheckMessage]:
+    """W011: connections are counted by the address of a proxy."""
+    proxy = next(_evidence_of_proxy(), None)
+    limited = next(_limited("max_connections_per_address"), None)
+    if proxy is None or limited is None or conf.get("CLIENT_ADDRESS") is not None:
+        return []
+    return [
+        Warning(
+            f"{limited} is set, and {proxy}: behind a proxy all clients have one address, unless "
+            "the server reads theirs from a header.",
+            "Name a function in WSCONSUMER['CLIENT_ADDRESS'] that returns the address of a "
+            'request\'s client, such as "wsconsumer.addresses.remote_addr" if the server takes '
+            "care of it.",
+            id="wsconsumer.W011",
+        )
+    ]
+
+
+def _evidence_of_proxy() -> Iterator[str]:
+    for name in ("SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST"):
+        if getattr(settings, name):
+            yield f"the settings have {name}"
+
+
+def _limited(limit: str) -> Iterator[str]:
+    """Yield where a limit of connections is set: in the settings, on classes, in URL patterns."""
+    if not conf.is_good():
+        return
+    if conf.get(limit.upper()) is not None:
+        yield f"WSCONSUMER[{limit.upper()!r}]"
+    for route in read_routes()[0]:
+        consumer = route.application
+        if isinstance(consumer, type) and issubclass(consumer, ConsumerView):
+            given = getattr(route.view, "view_initkwargs", {})
+            if given.get(limit, getattr(consumer, limit)) is not None:
+                yield f"{consumer.__qualname__}.{limit}"
 
 
 def check_pools(**_: Any) -> list[CheckMessage]:

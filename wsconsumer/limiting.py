@@ -7,25 +7,31 @@ Those that are off cost nothing afterwards. Time is watched by the monitor's tic
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from asgiref.sync import sync_to_async
+
 from .cancellation import Cause
+from .clients import User, entry_of, is_counted, user_of
 from .connection.rating import rated
+from .groups.hub import hub
 from .protocol import CloseCode, ConnectionState
 from .rates import Bucket, parse_rate
-from .reporting import loaded_user, log_rate, log_undecided
+from .reporting import log_crowd, log_rate, log_undecided
 from .waiting import frames_of_coroutine, frames_of_hook
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Hashable
     from types import FrameType
 
     from .cancellation import Cancellations
     from .connection.connection import Connection
     from .connection.monitor import Monitor
+    from .groups.leasing import Entry
+    from .groups.registry import Registry
     from .limits import Limits
     from .protocol import Event
 
@@ -34,6 +40,41 @@ JITTER: Final = 0.1
 
 BYTES_PER_CHARACTER: Final = 4
 """What a character takes in UTF-8, at the most."""
+
+
+LOOK_AGAIN_AFTER: Final = 0.5
+"""Seconds after which a connection too many is looked at again: a page that reloads leaves soon."""
+
+COME_BACK_AFTER: Final = 30
+"""Seconds that it is told to wait: those of a process that was killed are forgotten by then."""
+
+
+class Place:
+    """One of the connections that a user or an address may have, from ``take()`` on."""
+
+    __slots__ = ("_entry", "_registry")
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._registry: Registry | None = None
+
+    async def take(self) -> bool:
+        """Return whether there was one, looking twice."""
+        if not self._entry:  # of nobody, from nowhere
+            return True
+        registry = hub().registry()
+        if not await registry.enter(self._entry):
+            await asyncio.sleep(LOOK_AGAIN_AFTER)
+            if not await registry.enter(self._entry):
+                return False
+        self._registry = registry
+        return True
+
+    def give_back(self) -> None:
+        """Leave it to others."""
+        if self._registry is not None:
+            self._registry.leave(self._entry)
+            self._registry = None
 
 
 class Limiting:
@@ -49,6 +90,7 @@ class Limiting:
         _limits: Limits
         _loop: asyncio.AbstractEventLoop
         _monitor: Monitor
+        _place: Place | None
 
     def _begin_limits(self) -> None:
         limits, now = self._limits, self._loop.time()
@@ -66,6 +108,30 @@ class Limiting:
         self._limit_rates()
         if limits.idle_timeout is not None:
             self._monitor.idling.add(self, limits.idle_timeout, now)
+
+    # max_connections_per_user, max_connections_per_address
+
+    def count_as(self, entry: Entry) -> Place:
+        """Let the connection count for these keys, each with its limit."""
+        self._place = Place(entry)  # type: ignore[misc]  # the session has the slot
+        return self._place
+
+    async def _let_in(self) -> object:
+        """Call ``connect()``, unless connections are limited and this is one too many."""
+        place = self._place
+        if place is None and is_counted(self._consumer):  # no handshake, which has its threads
+            place = self.count_as(await sync_to_async(entry_of)(self._consumer))
+        if place is None or await place.take():
+            return await self._consumer.connect()
+        log_crowd(self._consumer)
+        after = [(b"retry-after", b"%d" % COME_BACK_AFTER)]
+        await self.connection.deny(HTTPStatus.TOO_MANY_REQUESTS, after, b"")
+        return None
+
+    def _let_go(self) -> None:
+        """Count the connection no more: it has ended, whatever its hooks still do."""
+        if self._place is not None:
+            self._place.give_back()
 
     @property
     def is_busy(self) -> bool:
@@ -109,9 +175,9 @@ class Limiting:
         if limits.rate_limit is not None:
             rates.append((limits.rate_limit, Bucket(parse_rate(limits.rate_limit))))
         if limits.rate_limit_per_user is not None:
-            user = _key_of_user(self._consumer)
-            if user is not None:
-                bucket = self._monitor.user_buckets.lend(self, user, limits.rate_limit_per_user)
+            key = _key_of_user(self._consumer)
+            if key is not None:
+                bucket = self._monitor.user_buckets.lend(self, key, limits.rate_limit_per_user)
                 rates.append((limits.rate_limit_per_user, bucket))
         if rates:
             receive = self.connection.receive
@@ -145,11 +211,7 @@ def _has_at_most(data: str | bytes, limit: int) -> bool:
     return len(data.encode(errors="surrogatepass")) <= limit
 
 
-def _key_of_user(consumer: Any) -> Hashable | None:
+def _key_of_user(consumer: Any) -> tuple[type, User] | None:
     """Return what names the user of a connection to a class; ``None`` for an anonymous one."""
-    user = loaded_user(consumer.request)
-    meta = getattr(type(user), "_meta", None)
-    if meta is None:
-        return None
-    pk = vars(user).get(meta.pk.attname)
-    return None if pk is None else (type(consumer), meta.label, pk)
+    user = user_of(consumer.request)
+    return None if user is None else (type(consumer), user)

@@ -43,6 +43,12 @@ class Limits:
     rate_limit_per_user: str | None = cast("str | None", Limit())
     """The same for all connections of a user to this class, in one process; ``None``."""
 
+    max_connections_per_user: int | None = cast("int | None", Limit())
+    """Connections of a user to this class, in all processes; beyond it 4429 or 429; ``None``."""
+
+    max_connections_per_address: int | None = cast("int | None", Limit())
+    """The same for all clients of an IPv4 address, or of a /64 network of IPv6; ``None``."""
+
     max_tasks: int = cast("int", Limit())
     """Tasks of ``spawn()`` that may run at a time; 1,000."""
 

@@ -174,6 +174,24 @@ def log_rate(consumer: Requested, rate: str) -> None:
     )
 
 
+def log_crowd(consumer: Requested) -> None:
+    """Log and count a connection that was one too many for its user or its address."""
+    counters["crowd_refused"] += 1
+    names = ("max_connections_per_user", "max_connections_per_address")
+    limits = {name: getattr(consumer, name) for name in names}
+    log(
+        logger,
+        logging.WARNING,
+        "%s on %s: refused with 429, there are too many connections of the client (%s; %s).",
+        type(consumer).__name__,
+        escape(consumer.request.path),
+        describe_user(consumer.request),
+        ", ".join(f"{name} is {limit}" for name, limit in limits.items() if limit is not None),
+        extra={"request": consumer.request, "status_code": 429},
+        from_stranger=True,
+    )
+
+
 def loaded_user(request: HttpRequest) -> object:
     """Return the user of a request; ``None``, or Django's ``empty`` where it was not loaded."""
     user = getattr(request, "user", None)

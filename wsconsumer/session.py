@@ -26,7 +26,7 @@ from .groups.member import Member
 from .groups.orders import listen
 from .hints import NotConnected
 from .hooks import check_answer
-from .limiting import Limiting
+from .limiting import Limiting, Place
 from .protocol import Action, CloseCode, ConnectionState, empty_message
 from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, log_too_big
 from .sessions import warn_if_changed
@@ -88,6 +88,7 @@ class Session(Limiting, Spawning, GroupHooks):
         "_limits",
         "_loop",
         "_monitor",
+        "_place",
         "began",
         "connection",
         "handling",
@@ -102,6 +103,7 @@ class Session(Limiting, Spawning, GroupHooks):
         self.handling: Event | None = None
         self.member: Member | None = None
         self._expires = inf
+        self._place: Place | None = None
 
     @property
     def consumer(self) -> Consumer:
@@ -202,7 +204,7 @@ class Session(Limiting, Spawning, GroupHooks):
         self._begin_limits()
         self.handling = {"type": "websocket.connect"}
         try:
-            check_answer(self._consumer, await self._consumer.connect())
+            check_answer(self._consumer, await self._let_in())
             if connection.state is ConnectionState.CONNECTING:
                 await connection.accept()
         except BaseException as error:
@@ -317,6 +319,7 @@ class Session(Limiting, Spawning, GroupHooks):
         self._is_ending = True
         connection = self.connection
         self._cancellations.take_back()  # a hook swallowed it
+        self._let_go()
         code, reason = connection.end()
         if code == CloseCode.MESSAGE_TOO_BIG:
             log_too_big(self._consumer)
@@ -339,6 +342,7 @@ class Session(Limiting, Spawning, GroupHooks):
     def _finish(self) -> None:
         """Let go of everything that refers back to us, so that the memory is free at once."""
         self._monitor.forget(self)
+        self._let_go()
         warn_if_changed(self._consumer, self._consumer.request)
         if self.member is not None:
             self._hub.drop(self.member)

@@ -289,7 +289,7 @@ def test_the_codes_of_denials() -> None:
     for status, code in table("status | code"):
         found |= {int(number): int(code) for number in re.findall(r"\d+", status)}
     assert found == own_client.CODES
-    assert own_client.code_for_denial(HTTPStatus.SERVICE_UNAVAILABLE, ()) is None
+    assert own_client.close_for_denial(HTTPStatus.SERVICE_UNAVAILABLE, ()) is None
 
 
 # Numbers in the text

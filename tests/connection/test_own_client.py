@@ -82,7 +82,8 @@ class Refusing(WebsocketConsumer):
             raise PermissionDenied
         if status == 404:
             raise Http404
-        await self.reject(status, "no")
+        after = self.request.GET.get("after")
+        await self.reject(status, "no", [("Retry-After", after)] if after else ())
 
 
 def view(request: HttpRequest) -> HttpResponse:
@@ -105,6 +106,8 @@ urlpatterns = [
         ("/ws/403/", 403, CloseCode.REFUSED),
         ("/ws/404/", 404, CloseCode.NO_SUCH_SOCKET),
         ("/ws/429/", 429, None),
+        ("/ws/429/?after=Wed,%2021%20Oct%202026%2007:28:00%20GMT", 429, None),
+        ("/ws/429/?after=7", 429, CloseCode.RATE_LIMITED),
         ("/ws/503/", 503, None),
         ("/ws/302/", 302, None),
         ("/ws/members/", 302, CloseCode.NOT_AUTHENTICATED),
@@ -115,7 +118,10 @@ urlpatterns = [
 async def test_a_denial_that_a_page_can_see(
     where: str, status: int, code: CloseCode | None
 ) -> None:
-    """A client of ours gets a close code for what another try will not change; others a status."""
+    """
+    A client of ours gets a close code for what another try will not change, or not yet; others get
+    a status.
+    """
     client: Any = WebsocketClient()
     async with client.connect(where) as ws:
         assert ws.denial is not None
@@ -126,7 +132,7 @@ async def test_a_denial_that_a_page_can_see(
         else:
             assert ws.subprotocol == "wsconsumer.v1"
             assert await ws.receive_close() == code
-            assert ws.close_reason == str(status)
+            assert ws.close_reason == ("after=7" if status == 429 else str(status))
 
 
 @pytest.mark.urls(__name__)

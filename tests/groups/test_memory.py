@@ -18,8 +18,9 @@ from wsconsumer.groups import memory
 from wsconsumer.groups.budget import BACKLOG
 from wsconsumer.groups.histories import histories
 from wsconsumer.groups.keeping import Keep
+from wsconsumer.groups.leases import leases
 from wsconsumer.groups.memory import MemoryBackend
-from wsconsumer.test import KeepingContract, listener
+from wsconsumer.test import KeepingContract, LeasingContract, listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from wsconsumer.groups.base import Backend
 
 
-class TestMemoryBackend(KeepingContract):
+class TestMemoryBackend(KeepingContract, LeasingContract):
     """The contract, within this process."""
 
     def make_backend(self, prefix: str = "contract") -> Backend:
@@ -35,6 +36,9 @@ class TestMemoryBackend(KeepingContract):
 
     async def lose(self, prefix: str, groups: Sequence[str]) -> None:
         histories.clear()
+
+    async def forget(self, prefix: str) -> None:
+        leases.clear(prefix)
 
 
 @pytest.fixture(autouse=True)

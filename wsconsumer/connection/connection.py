@@ -49,7 +49,7 @@ from .misuse import (
     wrong_loop,
     wrong_subprotocol,
 )
-from .own_client import code_for_denial, escaped, page_of, unframed
+from .own_client import close_for_denial, escaped, page_of, unframed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -241,15 +241,15 @@ class Connection:
         Elsewhere ASGI has only a close before accept: a bare 403. A client that speaks our
         subprotocol gets a close code for an ``is_answer``, since its page can see no status.
         """
-        code = code_for_denial(status, headers) if is_answer and self._offers_own else None
+        closed = close_for_denial(status, headers) if is_answer and self._offers_own else None
         self._check(Action.REJECT)
         self._move(TRANSITIONS[self.state][Action.REJECT])
         self.rejected_with = int(status)
         headers, body = framed_response(status, headers, body)
         try:
-            if code is not None:
+            if closed is not None:
                 await self.server_send({"type": "websocket.accept", "subprotocol": OWN_SUBPROTOCOL})
-                await self._send_close(code, f"{self.rejected_with}")
+                await self._send_close(*closed)
                 await self.await_disconnect()
             elif "websocket.http.response" in (self._scope.get("extensions") or ()):
                 start = {"status": self.rejected_with, "headers": headers}

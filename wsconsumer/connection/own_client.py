@@ -41,15 +41,26 @@ CODES: Final = {
 """What a denial is for a client that can see a close code, and no status."""
 
 
-def code_for_denial(status: int, headers: Iterable[Header]) -> int | None:
-    """Return the close code for a denial; ``None`` for one that a later attempt may not get."""
+def close_for_denial(status: int, headers: Iterable[Header]) -> tuple[int, str] | None:
+    """
+    Return code and reason of the close for a denial.
+
+    ``None`` for one that a later attempt may not get, unless it says how much later.
+    """
     code = CODES.get(HTTPStatus(status)) if status in CODES else None
     if code is None and status // 100 == 3:  # a redirect
-        target = next((value for name, value in headers if name.lower() == b"location"), b"")
-        query = parse_qs(urlsplit(target.decode("latin-1")).query)
+        query = parse_qs(urlsplit(_header(headers, b"location")).query)
         if REDIRECT_FIELD_NAME in query:  # to the login
             code = CloseCode.NOT_AUTHENTICATED
-    return None if code is None else code.value
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        seconds = _header(headers, b"retry-after")  # or a date (RFC 9110 section 10.2.3)
+        if seconds.isdecimal():
+            return CloseCode.RATE_LIMITED.value, f"after={seconds}"
+    return None if code is None else (code.value, f"{int(status)}")
+
+
+def _header(headers: Iterable[Header], name: bytes) -> str:
+    return next((value for key, value in headers if key.lower() == name), b"").decode("latin-1")
 
 
 def page_of(scope: Scope, owner: str) -> Page:

@@ -169,3 +169,11 @@ def not_accepted(engine: str, group: str, error: BaseException) -> BackendError:
         "anybody. Broadcast again if it still matters; counters['engine_lost'] and the log say "
         "whether the engine is away."
     )
+
+
+def not_counted(engine: str, error: BaseException | None, advice: str = "") -> BackendError:
+    """Return the error for leases and counts that an engine did not take or tell."""
+    reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+    return BackendError(
+        f"{engine} does not count the connections of all processes: {reason}.{advice}"
+    )

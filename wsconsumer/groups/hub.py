@@ -29,6 +29,7 @@ from .member import hearing_member
 from .names import check_group
 from .publication import Publication, keeping
 from .readings import Readings
+from .registry import Registry
 from .reloads import Reloads
 from .subscriptions import Subscriptions
 
@@ -57,6 +58,7 @@ class Hub:
         self._readings: Readings | None = None
         self._holes: Holes | None = None
         self._reloads = Reloads()
+        self._registry: Registry | None = None
         if isinstance(backend, KeepingBackend):
             backend.on_resumed(self._on_resumed)
 
@@ -127,6 +129,12 @@ class Hub:
         if not self.is_started:
             await self._subscriptions.start()
         await publication.publish(self._backend)
+
+    def registry(self) -> Registry:
+        """Return the entry of this event loop among the processes of the project."""
+        if self._registry is None:
+            self._registry = Registry(self._backend, self._subscriptions.start)
+        return self._registry
 
     def listen(self, name: str, heard: Callable[[bytes], None]) -> None:
         """
@@ -242,6 +250,8 @@ class Hub:
     async def aclose(self) -> None:
         """Close the backend; the hub can't be used any more."""
         discard_started(self._backend)
+        if self._registry is not None:
+            await self._registry.aclose()
         if self._readings is not None and self._holes is not None:
             await self._readings.aclose()
             await self._holes.aclose()

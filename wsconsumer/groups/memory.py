@@ -25,12 +25,15 @@ from ..workers import evidence_of_workers
 from .budget import PATIENCE, is_backlog
 from .histories import histories
 from .keeping import KeepingBackend
+from .leases import leases
+from .leasing import LeasingBackend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .base import Deliver, Position
     from .keeping import Keep, Kept
+    from .leasing import Beat, Entry
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -38,7 +41,7 @@ _lock = threading.Lock()
 _started: dict[MemoryBackend, None] = {}
 
 
-class MemoryBackend(KeepingBackend):
+class MemoryBackend(KeepingBackend, LeasingBackend):
     """Carries and keeps bodies within this process. Takes no ``LOCATION`` and no ``OPTIONS``."""
 
     needs_subscriptions: ClassVar[bool] = False
@@ -134,6 +137,23 @@ class MemoryBackend(KeepingBackend):
     def read_sync(self, groups: Sequence[str]) -> Mapping[str, Position]:
         stands = {group: histories.read((self.prefix, group), None) for group in groups}
         return {group: kept.position for group, kept in stands.items()}
+
+    async def begin(self, process: str, seconds: float) -> None:
+        leases.begin(self.prefix, process, seconds, self.loop)
+
+    async def beat(self, process: str, seconds: float) -> Beat:
+        return leases.beat(self.prefix, process, seconds)
+
+    async def admit(
+        self, process: str, counts: Mapping[str, int], entries: Sequence[Entry]
+    ) -> Sequence[bool] | None:
+        return leases.admit(self.prefix, process, counts, entries)
+
+    async def counted(self, keys: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        return leases.counted(self.prefix, keys)
+
+    async def leave(self, process: str) -> None:
+        leases.leave(self.prefix, process)
 
     async def aclose(self) -> None:
         with _lock:

@@ -35,6 +35,7 @@ from django.utils.functional import LazyObject, cached_property
 
 from .. import conf
 from ..cancellation import consists_of
+from ..clients import entry_of, is_counted
 from ..counters import counters
 from ..escaping import escape, message_of
 from ..log_thread import log
@@ -150,6 +151,7 @@ class Handshake(BaseHandler):
         if isinstance(response, UpgradeResponse):
             # In here, so that a database that is away is an error like any other of the view.
             _load_user(request)
+            _count_client(response.application)
         return response
 
     def adapt_method_mode(
@@ -258,6 +260,12 @@ def _load_user(request: HttpRequest) -> None:
     user = getattr(request, "user", None)
     if isinstance(user, LazyObject):
         bool(user)
+
+
+def _count_client(application: object) -> None:
+    """Look up in this thread what the connection counts for, where connections are limited."""
+    if isinstance(application, ConsumerView) and is_counted(application):
+        application._wsconsumer.count_as(entry_of(application))  # type: ignore[attr-defined]  # noqa: SLF001  # the slot is ours
 
 
 def _cookies(response: HttpResponseBase) -> tuple[Header, ...]:

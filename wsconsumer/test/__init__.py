@@ -13,6 +13,7 @@ from .connecting import connect
 from .contract import BackendContract
 from .engine import real_engine
 from .keeping import KeepingContract
+from .leasing import LeasingContract
 from .live import LiveWebsocketTestCase
 from .logs import logs_in_place
 from .page import Page
@@ -26,6 +27,7 @@ __all__ = [
     "Denial",
     "IllegalEvent",
     "KeepingContract",
+    "LeasingContract",
     "LiveWebsocketTestCase",
     "Page",
     "Websocket",

@@ -38,7 +38,7 @@ def tables(database: dict[str, Any], postgres: Postgres, settings: Settings) -> 
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "wsconsumer.groups.postgres"]
     call_command("migrate", "wsconsumer_postgres", database="pg", verbosity=0)
     connections["pg"].close()
-    postgres.query("TRUNCATE wsconsumer_history, wsconsumer_outbox CASCADE")
+    postgres.query("TRUNCATE wsconsumer_history, wsconsumer_outbox, wsconsumer_process CASCADE")
 
 
 @pytest.fixture

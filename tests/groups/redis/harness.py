@@ -241,6 +241,6 @@ async def keeping(url: str | list[str], *groups: str, **options: object) -> Asyn
 
 def lose(servers: Iterable[Redis], first: str) -> None:
     """Delete all keys that begin so."""
+    script = "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end"
     for server in servers:
-        for key in server.command("KEYS", f"{first}*"):
-            server.command("DEL", key)
+        server.command("EVAL", script, 0, f"{first}*")

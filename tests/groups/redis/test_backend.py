@@ -14,7 +14,7 @@ from wsconsumer.counters import counters
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.redis import node as redis_node
 from wsconsumer.groups.redis.backend import RedisBackend
-from wsconsumer.test import KeepingContract
+from wsconsumer.test import KeepingContract, LeasingContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,13 +37,16 @@ class RedisContract(KeepingContract):
     async def lose(self, prefix: str, groups: Sequence[str]) -> None:
         await asyncio.to_thread(lose, self.servers, f"{{{prefix}:")
 
+    async def forget(self, prefix: str) -> None:
+        await self.lose(prefix, [])
+
     @pytest.fixture(autouse=True)
     def _leave_nothing(self) -> Iterator[None]:
         yield
         lose(self.servers, "{contract:")
 
 
-class TestOneServer(RedisContract):
+class TestOneServer(RedisContract, LeasingContract):
     """The contract, on one server."""
 
     @pytest.fixture(autouse=True)
@@ -59,7 +62,7 @@ class TestUnixSocket(RedisContract):
         self.servers, self.location = [server], f"unix://{server.socket}"
 
 
-class TestSentinel(RedisContract):
+class TestSentinel(RedisContract, LeasingContract):
     """The contract, on the master that a Sentinel knows."""
 
     options: ClassVar[dict[str, object]] = {"SENTINEL": "mymaster"}
@@ -69,7 +72,7 @@ class TestSentinel(RedisContract):
         self.servers, self.location = [server], sentinel.url
 
 
-class TestCluster(RedisContract):
+class TestCluster(RedisContract, LeasingContract):
     """The contract, on a cluster."""
 
     options: ClassVar[dict[str, object]] = {"CLUSTER": True}

@@ -24,14 +24,16 @@ from ...escaping import escape
 from ...exceptions import BackendError
 from ...log_thread import log
 from ...masking import mask
-from ..batching import not_accepted
+from ..batching import not_accepted, not_counted
 from ..envelope import log_refused
 from ..keeping import KeepingBackend
+from ..leasing import LeasingBackend
 from ..options import SECONDS, TIMEOUT, check_options
 from ..reconnecting import Outage
+from . import leases
 from .connecting import Way, check_alias, check_libpq
 from .kept import NOTHING, explain, histories, not_read, problem_of_app
-from .link import Link, settings
+from .link import Link, array, settings
 from .payload import Decoder, channel, decode_position, encode, encode_kept, token
 from .pooler import check_session
 from .publisher import Kept as KeptBody
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
     from ..base import Deliver, Position
     from ..keeping import Keep, Kept
+    from ..leasing import Beat, Entry
+    from .wire import Statement
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -59,7 +63,7 @@ CLEAN_EVERY: Final = 60.0
 """Seconds after which what nobody will read any more is removed, at most."""
 
 
-class PostgresBackend(KeepingBackend):
+class PostgresBackend(KeepingBackend, LeasingBackend):
     """
     Carries and keeps bodies in PostgreSQL. ``LOCATION`` is a database alias, "default" if empty.
 
@@ -130,6 +134,38 @@ class PostgresBackend(KeepingBackend):
     def keeping_problems(self) -> Sequence[str]:
         problem = problem_of_app()
         return () if problem is None else (problem,)
+
+    def leasing_problems(self) -> Sequence[str]:
+        return self.keeping_problems()
+
+    async def begin(self, process: str, seconds: float) -> None:
+        await self._lease(leases.BEGIN, process, str(seconds))
+
+    async def beat(self, process: str, seconds: float) -> Beat:
+        arguments = leases.beat_arguments(process, seconds)
+        return leases.beat_of(await self._lease(leases.BEAT, *arguments))
+
+    async def admit(
+        self, process: str, counts: Mapping[str, int], entries: Sequence[Entry]
+    ) -> Sequence[bool] | None:
+        arguments = leases.admit_arguments(process, counts, entries)
+        return leases.answers_of(await self._lease(leases.ADMIT, *arguments))
+
+    async def counted(self, keys: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        names = {token(key): key for key in keys}
+        return leases.counts_of(await self._lease(leases.COUNTED, array(names)), names)
+
+    async def leave(self, process: str) -> None:
+        await self._lease(leases.LEAVE, process)
+
+    async def _lease(self, statement: Statement, *arguments: str) -> Any:
+        error = self._outage.error
+        if error is not None:
+            raise not_counted(self._engine, error) from error
+        try:
+            return await self._publisher.ask(statement, *arguments)
+        except Exception as failed:
+            raise not_counted(self._engine, explain(failed, self._alias)) from failed
 
     async def append(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
         kept = self._encode_kept(group, body, keep, key)

@@ -50,7 +50,7 @@ def problem_of_app() -> str | None:
     if apps.is_installed(APP):
         return None
     return (
-        f"PostgreSQL needs tables to keep anything. Put {APP!r} in INSTALLED_APPS, and run "
+        f"PostgreSQL needs tables for that. Put {APP!r} in INSTALLED_APPS, and run "
         "manage.py migrate."
     )
 
@@ -66,7 +66,7 @@ def explain(error: BaseException, alias: str) -> BaseException:
     if not lacks_tables(error):
         return error
     return MissingTables(
-        f"DATABASES[{alias!r}] lacks the tables of groups that keep. Put {APP!r} in "
+        f"DATABASES[{alias!r}] lacks tables of groups, or the latest of them. Put {APP!r} in "
         f"INSTALLED_APPS, and run: manage.py migrate wsconsumer_postgres --database {alias}"
     )
 

@@ -97,16 +97,17 @@ class Publisher:
 
     async def read(self, after: Mapping[str, int]) -> list[tuple[bytes | None, ...]]:
         """Return what is kept of groups, by their tokens, after an offset of each."""
-        offsets = array(map(str, after.values()))
-        rows: list[Any] = await self._asking.publish(
-            (READ, (self._channel, array(after), offsets)), 1
-        )
+        rows: list[Any] = await self.ask(READ, array(after), array(map(str, after.values())))
         return rows
 
     async def clean(self) -> None:
         """Remove what nobody will read, unless another process does that."""
         while await self._asking.publish((CLEAN, (str(CLEAN_AT_ONCE),)), 1):
             pass
+
+    async def ask(self, statement: Statement, *arguments: str) -> Any:
+        """Return the answer to a statement about the channel, which is its first argument."""
+        return await self._asking.publish((statement, (self._channel, *arguments)), 1)
 
     async def aclose(self) -> None:
         """Fail what waits, and close the connection."""

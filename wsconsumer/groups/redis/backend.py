@@ -18,9 +18,11 @@ from urllib.parse import unquote
 from redis.exceptions import RedisError
 
 from ...exceptions import BackendError
-from ..batching import not_accepted
+from ..batching import not_accepted, not_counted
 from ..envelope import log_malformed
 from ..keeping import KeepingBackend
+from ..leasing import LeasingBackend
+from . import leases
 from .cluster import Cluster
 from .letters import PLAIN, SHARDED
 from .location import Location, database
@@ -47,8 +49,16 @@ if TYPE_CHECKING:
 
     from ..base import Deliver, Position
     from ..keeping import Keep, Kept
+    from ..leasing import Beat, Entry
     from .role import Command
     from .threads import ClusterThreads, Threads
+
+_MORE: Final = "more rights than others: to the keys of the prefix, such as ~{wsconsumer:*, and"
+
+
+ARGUMENT: Final = 50
+"""Bytes of an argument of a script, about."""
+
 _ENCODED: Final = {ord(char): f"%{ord(char):X}" for char in "%{}"}
 """In a cluster, braces would choose the slot by a part of a name."""
 
@@ -58,7 +68,7 @@ def new_epoch() -> str:
     return secrets.token_hex(4)
 
 
-class RedisBackend(KeepingBackend):
+class RedisBackend(KeepingBackend, LeasingBackend):
     """
     Carries and keeps bodies in Redis 6 or later, or Valkey.
 
@@ -90,6 +100,7 @@ class RedisBackend(KeepingBackend):
         self._location = Location.read(location, options)
         super().__init__(self._location.url, prefix, options)
         self._prefix = f"{prefix}:".translate(_ENCODED).encode()
+        self._processes = self._channel(leases.GROUP)
         self._commands = SHARDED if self._location.is_cluster else PLAIN
         self._watch = Watch(self._location.name)
         self._engine: Node | Cluster | None = None
@@ -227,6 +238,37 @@ class RedisBackend(KeepingBackend):
                 _judge(error, deadline)
             time.sleep(KEYS_EVERY)
 
+    # Leases
+
+    async def begin(self, process: str, seconds: float) -> None:
+        await self._lease(leases.beat_command(self._processes, process, seconds, begins=True))
+
+    async def beat(self, process: str, seconds: float) -> Beat:
+        command = leases.beat_command(self._processes, process, seconds, begins=False)
+        return leases.beat_of(await self._lease(command))
+
+    async def admit(
+        self, process: str, counts: Mapping[str, int], entries: Sequence[Entry]
+    ) -> Sequence[bool] | None:
+        command = leases.admit_command(self._processes, process, counts, entries)
+        answers = await self._lease(command)
+        return None if answers is None else list(map(bool, answers))
+
+    async def counted(self, keys: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        found = await self._lease(leases.counted_command(self._processes, keys))
+        return dict(zip(keys, map(leases.counts_of, found), strict=True))
+
+    async def leave(self, process: str) -> None:
+        await self._lease(leases.leave_command(self._processes, process))
+
+    async def _lease(self, command: Command) -> Any:
+        try:
+            return await self._run(self._processes, command, len(command) * ARGUMENT)
+        except BackendError as error:
+            cause = error.__cause__
+            more = f" It needs {_MORE} {leases.RIGHTS}." if is_forbidden(cause) else ""
+            raise not_counted(self._location.name, cause, more) from cause
+
     async def aclose(self) -> None:
         if self._engine is not None:
             await self._engine.aclose()
@@ -257,9 +299,6 @@ class RedisBackend(KeepingBackend):
 def _judge(error: BackendError, deadline: float) -> None:
     """Raise an error of a script, unless there is time yet for what it says to pass."""
     if is_forbidden(error.__cause__):
-        raise BackendError(
-            f"{error} Groups that keep need more rights than others: to the keys of the prefix, "
-            f"such as ~{{wsconsumer:*, and {RIGHTS}."
-        ) from error.__cause__
+        raise BackendError(f"{error} Groups that keep need {_MORE} {RIGHTS}.") from error.__cause__
     if not is_moving(error.__cause__) or time.monotonic() > deadline:
         raise error
