@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import sys
 from typing import Any
 
@@ -19,5 +20,11 @@ def tell_what_is_open() -> None:
 atexit.register(tell_what_is_open)
 
 from wsconsumer.asgi import get_asgi_application  # noqa: E402
+from wsconsumer.groups import registry  # noqa: E402
+
+if "PROCESSES_LEASE" in os.environ:
+    registry.LEASE = float(os.environ["PROCESSES_LEASE"])  # type: ignore[misc]  # a short one
+    registry.BEAT_EVERY = registry.LEASE / 4  # type: ignore[misc]  # the same
+    registry.RETRY_EVERY = registry.LEASE / 8  # type: ignore[misc]  # the same
 
 application = get_asgi_application()

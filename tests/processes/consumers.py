@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connection
+from django.http import HttpRequest
 
 from tests.processes.blobs import blob
 from wsconsumer import BackendError, WebsocketConsumer
@@ -93,3 +94,14 @@ class Everywhere(WebsocketConsumer):
 
     async def receive(self, data: str | bytes) -> None:
         raise RuntimeError("for the log")
+
+
+class Counted(WebsocketConsumer):
+    """There may be three of each name, which the client says itself."""
+
+    max_connections_per_address = 3
+
+
+def named(request: HttpRequest) -> str:
+    """Return the name of a client."""
+    return str(request.GET["name"])

@@ -147,6 +147,10 @@ class Server:
         # What is around it may be the length of a chunk.
         return json.loads(answer[answer.index(b"{") : answer.rindex(b"}") + 1])["done"]
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         """Ask it to stop; kill it if it does not."""
         self._process.send_signal(signal.SIGTERM)
@@ -159,12 +163,12 @@ class Server:
 
 
 @contextmanager
-def serving(engine: Engine, names: Sequence[str]) -> Iterator[list[Server]]:
+def serving(engine: Engine, names: Sequence[str], **variables: str) -> Iterator[list[Server]]:
     """Start servers, all at once; they answer, and are stopped in the end."""
     with ExitStack() as stack:
         servers = []
         for name in names:
-            servers.append(Server(name, engine))
+            servers.append(Server(name, engine, **variables))
             stack.callback(servers[-1].stop)
         for server in servers:
             server.wait_until_ready()

@@ -14,5 +14,10 @@ LOGGING = {
     "handlers": {"database": {"class": "tests.processes.consumers.Querying", "level": "ERROR"}},
     "loggers": {"wsconsumer.consumer": {"handlers": ["database"]}},
 }
-WSCONSUMER = {"GROUPS": json.loads(os.environ["PROCESSES_GROUPS"])}
+WSCONSUMER = {
+    "GROUPS": json.loads(os.environ["PROCESSES_GROUPS"]),
+    "CLIENT_ADDRESS": "tests.processes.consumers.named",
+}
+if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    INSTALLED_APPS = ["wsconsumer.groups.postgres"]
 USE_TZ = True
