@@ -452,6 +452,78 @@ def test_a_function_that_is_there(setting: str) -> None:
         assert found() == {}
 
 
+class Limited(WebsocketConsumer):
+    """Has a limit of its own."""
+
+    max_connections_per_user = 5
+
+
+FORGETFUL = {"BACKEND": "tests.groups.forgetful.ForgetfulBackend"}
+
+
+@pytest.mark.parametrize(
+    ("view", "limits", "where"),
+    [
+        (Chat.as_view(), {}, None),
+        (Limited.as_view(max_connections_per_user=None), {}, None),
+        (Limited.as_view(), {}, "Limited.max_connections_per_user is set"),
+        (
+            login_required(Chat.as_view(max_connections_per_address=5)),
+            {},
+            "Chat.max_connections_per_address is set",
+        ),
+        (
+            Chat.as_view(),
+            {"MAX_CONNECTIONS_PER_USER": 5},
+            "WSCONSUMER['MAX_CONNECTIONS_PER_USER'] is set",
+        ),
+    ],
+    ids=["none", "not-here", "class", "view", "settings"],
+)
+def test_a_backend_that_can_not_count(
+    view: Any, limits: dict[str, Any], where: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E011: limits of connections need a backend that counts for all processes."""
+    monkeypatch.setattr(sys.modules[__name__], "urlpatterns", [path("ws/", view)])
+    with here, override_settings(WSCONSUMER={"GROUPS": FORGETFUL, **limits}):
+        errors = found()
+    assert list(errors) == ([] if where is None else ["wsconsumer.E011"])
+    if where is not None:
+        text = errors["wsconsumer.E011"]
+        assert text.startswith(f"{where}, which counts the connections of all processes. The")
+        assert "ForgetfulBackend, can't count the connections of all processes. Name" in text
+    with here, override_settings(WSCONSUMER=limits):
+        assert found() == {}
+    with here, override_settings(WSCONSUMER={"GROUPS": {"BACKEND": "no.such"}, **limits}):
+        assert list(found()) == ["wsconsumer.E006"]
+    with here, override_settings(WSCONSUMER={"NO_SUCH": 1, **limits}):
+        assert list(found()) == ["wsconsumer.E002"]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "name"),
+    [
+        ({"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")}, "SECURE_PROXY_SSL"),
+        ({"USE_X_FORWARDED_HOST": True}, "USE_X_FORWARDED_HOST"),
+        ({}, None),
+    ],
+)
+def test_the_address_of_a_proxy(proxy: dict[str, Any], name: str | None) -> None:
+    """W011: behind a proxy somebody has to say whose address counts."""
+    limit = {"MAX_CONNECTIONS_PER_ADDRESS": 5}
+    with override_settings(WSCONSUMER=limit, **proxy):
+        warnings = found()
+    assert list(warnings) == ([] if name is None else ["wsconsumer.W011"])
+    if name is not None:
+        text = warnings["wsconsumer.W011"]
+        assert text.startswith("WSCONSUMER['MAX_CONNECTIONS_PER_ADDRESS'] is set, and the settings")
+        assert f"have {name}" in text
+    known = {"CLIENT_ADDRESS": "wsconsumer.addresses.remote_addr"}
+    for settled in (limit | known, {"MAX_CONNECTIONS_PER_USER": 5}):
+        with override_settings(WSCONSUMER=settled, **proxy):
+            assert found() == {}
+
+
 @pytest.mark.parametrize("number", ["", "1", "2", "auto"])
 def test_web_concurrency(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """W003: several workers and groups in memory don't go together."""

@@ -282,7 +282,7 @@ async def test_a_body_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 MISSING = (
-    r"MissingTables: DATABASES\['pg'\] lacks the tables of groups that keep. Put "
+    r"MissingTables: DATABASES\['pg'\] lacks tables or functions of groups. Put "
     "'wsconsumer.groups.postgres' in INSTALLED_APPS, and run: "
     "manage.py migrate wsconsumer_postgres --database pg"
 )

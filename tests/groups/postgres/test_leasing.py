@@ -9,6 +9,7 @@ import pytest
 
 from tests.groups.counting_stress import Stress, quick
 from tests.groups.postgres.harness import TidyBackend
+from wsconsumer import group_checks
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.leasing import TOLD_FOR
 from wsconsumer.groups.postgres.backend import PostgresBackend
@@ -16,6 +17,8 @@ from wsconsumer.test import LeasingContract
 from wsconsumer.test.leasing import LONG
 
 if TYPE_CHECKING:
+    from pytest_django import Settings
+
     from tests.engines import Postgres
     from wsconsumer.groups.base import Backend
 
@@ -99,6 +102,22 @@ async def test_an_engine_that_is_away() -> None:
     with pytest.raises(BackendError, match="does not count the connections of all processes"):
         await backend.beat("a", LONG)
     await backend.aclose()
+
+
+def test_an_app_that_is_not_installed(settings: Settings) -> None:
+    """E011: the check names the app, and the command that makes the tables."""
+    settings.WSCONSUMER = {
+        "GROUPS": {
+            "BACKEND": "wsconsumer.groups.postgres.PostgresBackend",
+            "LOCATION": "pg",
+        },
+        "MAX_CONNECTIONS_PER_USER": 5,
+    }
+    assert group_checks.check_counting() == []
+    settings.INSTALLED_APPS = ["wsconsumer"]
+    (problem,) = group_checks.check_counting()
+    assert problem.id == "wsconsumer.E011"
+    assert "Put 'wsconsumer.groups.postgres' in INSTALLED_APPS, and run" in problem.msg
 
 
 async def _nothing(*_: object) -> None:

@@ -1,4 +1,8 @@
-"""The app that brings the tables of groups that keep; groups that keep nothing need none."""
+"""
+The app that brings the tables of groups that keep, and of limits of connections.
+
+Groups that keep nothing need none.
+"""
 
 from __future__ import annotations
 
@@ -10,4 +14,4 @@ class PostgresGroupsConfig(AppConfig):
 
     name = "wsconsumer.groups.postgres"
     label = "wsconsumer_postgres"
-    verbose_name = "Groups that keep, in PostgreSQL"
+    verbose_name = "Groups in PostgreSQL"

@@ -66,7 +66,7 @@ def explain(error: BaseException, alias: str) -> BaseException:
     if not lacks_tables(error):
         return error
     return MissingTables(
-        f"DATABASES[{alias!r}] lacks tables of groups, or the latest of them. Put {APP!r} in "
+        f"DATABASES[{alias!r}] lacks tables or functions of groups. Put {APP!r} in "
         f"INSTALLED_APPS, and run: manage.py migrate wsconsumer_postgres --database {alias}"
     )
 
