@@ -226,6 +226,17 @@ async def test_an_engine_that_hangs() -> None:
         await settled(engine, {"k": 2})
 
 
+async def test_two_that_come_while_it_hangs() -> None:
+    """The limit is kept here, whoever waits for the engine."""
+    async with joined() as (one, engine):
+        assert await one.enter([("other", 1)])
+        engine.open.clear()
+        tasks = [asyncio.create_task(one.enter(ONE)) for _ in range(2)]
+        await until(lambda: len(engine.asked) == 2)
+        await advance(PATIENCE + 0.1)
+        assert sorted(await asyncio.gather(*tasks)) == [False, True]
+
+
 async def test_beats_that_hang() -> None:
     """An engine that is too slow for those who come is not taken for one that is back."""
     async with joined() as (one, engine):
