@@ -11,10 +11,12 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.test import override_settings
 from django.urls import path
 
-from tests.fakes import ACCEPT, CONNECT, DENIAL, DENIED, Wire, disconnect, run, scope
+from tests.fakes import ACCEPT, CONNECT, DENIAL, DENIED, Wire, disconnect, run, scope, until
 from wsconsumer import WebsocketConsumer, limiting
+from wsconsumer.clients import entry_of
 from wsconsumer.counters import counters
 from wsconsumer.groups.hub import hub
+from wsconsumer.handshake.request import WebsocketRequest
 from wsconsumer.test import WebsocketClient, advance, connect
 from wsconsumer.test.engine import own_hub
 
@@ -193,6 +195,23 @@ async def test_however_it_ends(how: str) -> None:
             await asyncio.sleep(0)
             wire.put(disconnect())
         await asyncio.wait([task])
+        assert counted() == 0
+
+
+async def test_a_coroutine_that_is_thrown_away() -> None:
+    """Its place is free as well, though nothing more is awaited."""
+    async with own_hub():
+        wire = Wire(CONNECT)
+        consumer = Chat()
+        consumer.setup(WebsocketRequest(scope(user=USER)))
+        consumer._wsconsumer.count_as(entry_of(consumer))  # noqa: SLF001  # as the handshake does
+        coroutine = consumer(scope(), wire.receive, wire.send)
+        waited = coroutine.send(None)
+        while not wire.sent:
+            await until(waited.done)
+            waited = coroutine.send(None)
+        assert counted() == 1
+        coroutine.close()
         assert counted() == 0
 
 

@@ -34,6 +34,22 @@ async def test_limits(
     assert (await server.ended(key)).disconnects == [(code, reason)]
 
 
+async def test_a_connection_too_many(server: Server) -> None:
+    """It gets 429, where the server can say so, and a client of ours 4429; then there is room."""
+    path = "/ws/limited/crowd/"
+    async with server.connect(f"{path}{new_key()}/"):
+        with pytest.raises(InvalidStatus) as refused:
+            async with server.connect(f"{path}{new_key()}/", open_timeout=PATIENCE):
+                pass
+        assert refused.value.response.status_code in (429, 403)
+        own = server.connect(f"{path}{new_key()}/", subprotocols=["wsconsumer.v1"])
+        async with own as websocket:
+            assert await remaining(websocket) == []
+        assert (websocket.close_code, websocket.close_reason) == (4429, "after=30")
+    async with server.connect(f"{path}{new_key()}/"):
+        pass
+
+
 async def test_connect_timeout(server: Server) -> None:
     """A `connect()` that does not decide is cancelled, and the client gets 503."""
     key = new_key()

@@ -20,6 +20,7 @@ urlpatterns = [
     path("ws/close-at-once/<key>/", consumers.ClosesAtOnce.as_view()),
     path("ws/closes-in-task/<key>/", consumers.ClosesInTask.as_view()),
     path("ws/limited/connect/<key>/", consumers.WaitsInConnect.as_view(connect_timeout=0.2)),
+    path("ws/limited/crowd/<key>/", consumers.Echo.as_view(max_connections_per_address=1)),
     path("ws/limited/idle/<key>/", consumers.Echo.as_view(idle_timeout=0.1)),
     path("ws/limited/lifetime/<key>/", consumers.Echo.as_view(max_lifetime=0.1)),
     path("ws/limited/rate/<key>/", consumers.Echo.as_view(rate_limit="2/h")),
