@@ -44,6 +44,8 @@ class Engine(MemoryBackend):
     def __init__(self) -> None:
         super().__init__("", PREFIX, {})
         self.error: Exception | None = None
+        self.is_deaf = False
+        """Whether an error comes before anything is done."""
         self.open = asyncio.Event()
         self.open.set()
         self.beats = 0
@@ -67,6 +69,8 @@ class Engine(MemoryBackend):
         self, process: str, counts: Mapping[str, int], entries: Sequence[Entry]
     ) -> Sequence[bool] | None:
         self.asked.append((dict(counts), len(entries)))
+        if self.is_deaf:
+            await self._pass()
         answers = await super().admit(process, counts, entries)
         await self._pass()  # whoever asks does not know what was done
         return answers
@@ -123,6 +127,10 @@ async def test_a_limit_is_that_of_all() -> None:
         assert (one.count("k"), two.count("k"), total()) == (1, 2, 3)
         two.leave(THREE)
         await settled(engine, {"k": 2})
+        two.leave(THREE)
+        assert two._counts == {}  # noqa: SLF001  # nothing stays of who has gone
+        await settled(engine, {"k": 1})
+        assert await two.enter(THREE)
         assert await one.enter(THREE)
         assert counters["count_failed"] == 0
 
@@ -222,9 +230,72 @@ async def test_an_engine_that_hangs() -> None:
         assert await one.enter(THREE)
         assert (one.count("k"), len(engine.asked), counters["count_failed"]) == (3, 2, 2)
         one.leave(THREE)
+        one.leave(THREE)
         engine.open.set()
         await advance(2 * RETRY_EVERY)
-        await settled(engine, {"k": 2})
+        await settled(engine, {"k": 1})
+
+
+async def test_who_comes_later_while_it_hangs() -> None:
+    """Nobody waits when another has waited in vain."""
+    async with joined() as (one, engine):
+        assert await one.enter(THREE)
+        engine.open.clear()
+        first = asyncio.create_task(one.enter(THREE))
+        await advance(PATIENCE / 2)
+        second = asyncio.create_task(one.enter(THREE))
+        await advance(PATIENCE / 2 + 0.1)
+        assert first.done()
+        assert second.done()
+
+
+async def test_what_was_not_written() -> None:
+    """Whoever left when the engine went away is taken out when it is back."""
+    async with joined() as (one, engine):
+        assert await one.enter(THREE)
+        assert await one.enter(THREE)
+        engine.is_deaf, engine.error = True, BackendError("The engine is away.")
+        one.leave(THREE)
+        await until(lambda: len(engine.asked) == 3)
+        engine.error = None
+        await advance(2 * RETRY_EVERY)
+        await settled(engine, {"k": 1})
+
+
+async def test_who_has_gone_when_the_engine_goes_away() -> None:
+    """So is one whom the engine has let in without anybody to hear it."""
+    async with joined() as (one, engine):
+        assert await one.enter(THREE)
+        engine.open.clear()
+        task = asyncio.create_task(one.enter(THREE))
+        await until(lambda: len(engine.asked) == 2)
+        task.cancel()
+        await asyncio.wait([task])
+        engine.error = BackendError("The engine is away.")
+        engine.open.set()
+        await asyncio.sleep(0)
+        assert total() == 2
+        engine.error = None
+        await advance(2 * RETRY_EVERY)
+        await settled(engine, {"k": 1})
+
+
+async def test_an_engine_that_is_slow() -> None:
+    """It counts as away until it answers to a beat as soon as those who come want it."""
+    async with joined() as (one, engine):
+        assert await one.enter(THREE)
+        engine.error = BackendError("The engine is away.")
+        assert await one.enter(THREE)
+        engine.error = None
+        engine.open.clear()
+        await advance(RETRY_EVERY + PATIENCE + 0.1)
+        engine.open.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert await one.enter(THREE)
+        assert counters["count_failed"] == 2
+        await advance(RETRY_EVERY)
+        await settled(engine, {"k": 3})
 
 
 async def test_two_that_come_while_it_hangs() -> None:
