@@ -9,6 +9,7 @@ import pytest
 
 from tests.groups.counting_stress import Stress, quick
 from tests.groups.redis.harness import Said, lose
+from tests.marks import ROOT
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups.leasing import FORGOTTEN_AFTER
 from wsconsumer.groups.redis.backend import RedisBackend
@@ -52,6 +53,13 @@ async def test_the_rights_that_it_needs(own: Redis) -> None:
     assert await backend.counted(["k"]) == {"k": {"a": 3}}
     await backend.leave("a")
     await backend.aclose()
+
+
+def test_the_documentation_names_them() -> None:
+    """All of them, in the part about what processes count."""
+    page = (ROOT / "docs" / "engines.md").read_text()
+    named = page.rpartition("### What processes count")[2].partition("```text")[2]
+    assert {*RIGHTS.split()} <= {*named.partition("```")[0].split()}
 
 
 async def test_a_right_that_is_missing(own: Redis) -> None:
