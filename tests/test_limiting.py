@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +21,7 @@ from wsconsumer.counters import counters
 from wsconsumer.messages import Event, Message, MessageConsumer, on
 from wsconsumer.protocol import CLOSE_TIMEOUT
 from wsconsumer.test import advance, connect
+from wsconsumer.test.clock import turns
 
 
 class Echo(WebsocketConsumer):
@@ -217,6 +218,61 @@ async def test_heartbeats_are_no_messages() -> None:
         await ws.receive()
         await advance(11)
         assert await ws.receive_close() == 4408
+
+
+def stand_still(seconds: float, *, then: Callable[[], None]) -> None:
+    """Let the loop's clock go on with nothing done meanwhile; ``then`` is what was waiting."""
+    loop: Any = asyncio.get_running_loop()
+    loop.call_soon(then)
+    before = loop.time
+    loop.time = lambda: before() + seconds
+
+
+async def test_a_client_whose_message_waits_while_the_loop_stands_still() -> None:
+    """Time in which nothing was read is no silence of the client's; later silence still is."""
+    wire, task = start(Echo.as_asgi(idle_timeout=2))
+    await wire.until_sent(1)
+    await advance(1)
+    stand_still(60, then=lambda: wire.put(text("here")))
+    await wire.until_sent(2)
+    await advance(1.5)
+    assert wire.sent == [ACCEPT, sent("here")]
+    await advance(2)
+    assert wire.sent == [ACCEPT, sent("here"), close(4408, "idle")]
+    wire.put(disconnect(4408))
+    await ended(task)
+
+
+async def test_a_connect_whose_answer_waits_while_the_loop_stands_still() -> None:
+    """It decides with what has arrived, before anybody looks at its time."""
+    answer = asyncio.Event()
+
+    class Asks(Echo):
+        connect_timeout = 5
+
+        async def connect(self) -> None:
+            await answer.wait()
+
+    wire, task = start(Asks.as_asgi())
+    await advance(1)
+    stand_still(60, then=answer.set)
+    await wire.until_sent(1)
+    assert wire.sent == [ACCEPT]
+    wire.put(disconnect())
+    await ended(task)
+
+
+async def test_a_loop_that_stands_still_again_and_again() -> None:
+    """Timeouts come all the same, if later."""
+    wire, task = start(Echo.as_asgi(max_lifetime=2))
+    await wire.until_sent(1)
+    for _ in range(2):
+        assert wire.sent == [ACCEPT]
+        stand_still(60, then=lambda: None)
+        await turns()
+    assert wire.sent == [ACCEPT, close(4408, "the lifetime is over")]
+    wire.put(disconnect(4408))
+    await ended(task)
 
 
 class Ask(Message):

@@ -84,6 +84,12 @@ class Idling:
         if self._known.pop(session, None) is not None:
             self._timeline.drop(session)
 
+    def excuse(self, seconds: float) -> None:
+        """Leave out the time in which nobody was heard because the event loop stood still."""
+        self._now += seconds
+        for idle in self._known.values():
+            idle.heard_at += seconds
+
     def look_after(self, now: float) -> None:
         """Close what has been silent for too long."""
         self._now = now

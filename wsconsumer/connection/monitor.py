@@ -64,6 +64,9 @@ if TYPE_CHECKING:
 TICK: Final = 0.4
 """Seconds between two looks; a hook that runs long is watched after one or two of them."""
 
+STOOD_STILL: Final = 1.0
+"""Seconds that a tick is late if the loop, the process or the machine stood still meanwhile."""
+
 
 class Monitor:
     """
@@ -80,6 +83,8 @@ class Monitor:
         self._seen: dict[Watched, Event | None] = {}
         self._ahead: dict[Watched, ReadAhead] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._has_put_off = False
         self._pulse = Pulse()
         self.heartbeats = Heartbeats()
         self.deadlines = Deadlines()
@@ -99,7 +104,7 @@ class Monitor:
         self._seen[session] = None
         self.draining.watch(session, self._loop.time())
         if self._timer is None:
-            self._timer = self._loop.call_later(TICK, self._on_timer)
+            self._set_timer(self._loop.time())
 
     def forget(self, session: Watched) -> None:
         """Stop looking after a session."""
@@ -156,9 +161,23 @@ class Monitor:
         else:
             ahead.look_after()
 
+    def _set_timer(self, now: float) -> None:
+        self._due = now + TICK
+        self._timer = self._loop.call_at(self._due, self._on_timer)
+
     def _on_timer(self) -> None:
-        self._timer = self._loop.call_later(TICK, self._on_timer)
-        self.tick()
+        now = self._loop.time()
+        late = now - self._due
+        self._set_timer(now)
+        if late > STOOD_STILL and not self._has_put_off:
+            # What arrived meanwhile has not been read, so nobody is judged by that time. Never
+            # twice in a row: on a loop that is always late, timeouts would never come.
+            self._has_put_off = True
+            self._pulse.beat()
+            self.idling.excuse(late)
+        else:
+            self._has_put_off = False
+            self.tick()
 
 
 _monitors = PerLoop(lambda: Monitor(asyncio.get_running_loop()))
