@@ -9,21 +9,28 @@ from functools import partial
 from pathlib import Path
 
 from tests.attacks import (
+    absent,
     clients,
+    clocks,
     connects,
+    crowds,
     engines,
     frames,
     handshakes,
     hooks,
+    kills,
     sigterm,
     silent_members,
 )
-from tests.attacks.limits import LIMITS
+from tests.attacks.limits import AT_FULL_SIZE, LIMITS
 from tests.attacks.table import ON_ENGINES, ON_SERVERS, Attack, Finding
 from tests.engines import Postgres, Redis
 from tests.servers.harness import COMMANDS, running
 
-MODULES = (clients, connects, hooks, handshakes, frames, sigterm, silent_members, engines)
+MODULES = (
+    *(clients, connects, hooks, handshakes, frames, sigterm, silent_members),
+    *(absent, crowds, clocks, kills, engines),
+)
 """All that have attacks: importing them is what makes the table."""
 
 ENGINES: dict[str, type[Redis | Postgres]] = {"redis": Redis, "postgres": Postgres}
@@ -61,11 +68,17 @@ SITUATIONS = [
 ]
 
 
+def limit_of(attack: Attack, name: str) -> str | None:
+    """Return what is known of a server that is bad at an attack."""
+    key = name, attack.name
+    return LIMITS.get(key) or AT_FULL_SIZE.get(key)
+
+
 def cell(attack: Attack, name: str, finding: Finding | None) -> str:
     """Return a cell of the table, with what is known of a server that is bad at it."""
     if finding is None:
         return ""
-    limit = LIMITS.get((name, attack.name))
+    limit = limit_of(attack, name)
     return f"{finding} ({limit})" if limit and not finding.is_bounded else str(finding)
 
 
@@ -95,8 +108,7 @@ def main() -> None:
                 found = dict(zip(columns, pool.map(attempts, columns), strict=True))
                 row(title, *(cell(attack, name, found.get(name)) for name in options.on))
                 is_bounded &= all(
-                    finding.is_bounded or (name, attack.name) in LIMITS
-                    for name, finding in found.items()
+                    finding.is_bounded or limit_of(attack, name) for name, finding in found.items()
                 )
     sys.exit(not is_bounded)
 

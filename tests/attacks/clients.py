@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 
-from websockets.exceptions import InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.attacks.table import BOUND, MIB, Finding, attack, grown, memory
 from tests.servers.harness import PATIENCE, NothingHappened, Server, frame, new_key, remaining
@@ -104,6 +104,24 @@ async def never_reads(server: Server) -> Finding:
         before = memory(server)
         await server.journal.count(key, "poured")
         return Finding(*grown(server, before))
+
+
+@attack("sends 64 MiB of zeros, which compress to 64 KiB: its close code")
+async def compresses(server: Server) -> Finding:
+    before, key = memory(server), new_key()
+    websocket = await server.open(f"/ws/echo/{key}/", compression="deflate")
+    highest, sending = before, asyncio.create_task(websocket.send(bytes(64 * MIB)))
+    while not sending.done():
+        highest = max(highest, await asyncio.to_thread(memory, server))
+        await asyncio.wait([sending], timeout=0.02)
+    with suppress(ConnectionClosed):
+        await sending
+    async with asyncio.timeout(PATIENCE):
+        await remaining(websocket)
+    growth = max(highest, memory(server)) - before
+    is_compressed = "deflate" if websocket.protocol.extensions else "not compressed"
+    text = f"{websocket.close_code}, {growth / MIB:+.0f} MiB at the most, {is_compressed}"
+    return Finding(text, websocket.close_code == 1009 and growth < 2 * BOUND)
 
 
 @attack("is denied: what the server logs about the application")

@@ -3,7 +3,13 @@
 import sys
 from typing import Final
 
+UVICORN: Final = ("uvicorn-websockets", "uvicorn-sansio", "uvicorn-wsproto")
 OWN: Final = "an error of its own, before the application,"
+
+NO_PINGS: Final = "it sends no pings unless told to: `idle_timeout` ends it"
+NO_TIMEOUT: Final = "it has no timeout for a handshake; nginx has `client_header_timeout`"
+ORPHANS: Final = "its worker outlives it: let systemd or a container end the group"
+DROPS_FIRST: Final = "it drops the connections before the application is told"
 
 LIMITS: Final[dict[tuple[str, str], str]] = {
     ("uvicorn-sansio", "floods_pings"): "`--ws-ping-interval` and `--ws-ping-timeout` end it",
@@ -15,9 +21,26 @@ LIMITS: Final[dict[tuple[str, str], str]] = {
     ("uvicorn-wsproto", "handshakes"): f"{OWN} at a Host that is not ASCII",
     ("hypercorn", "handshakes"): f"{OWN} at headers that it will not accept",
     ("uvicorn-sansio", "frames"): f"{OWN} at text that is not UTF-8",
-    ("granian", "sigterm"): "it drops the connections before the application is told",
+    ("granian", "compresses"): "beyond 16 MiB it closes without a code",
+    ("granian", "sigterm"): DROPS_FIRST,
+    ("granian", "sigterm_under_load"): DROPS_FIRST,
+    ("granian", "vanishes"): NO_PINGS,
+    ("granian", "half_open"): NO_PINGS,
+    ("hypercorn", "vanishes"): NO_PINGS,
+    ("hypercorn", "half_open"): NO_PINGS,
+    ("granian", "sigkill"): ORPHANS,
+    ("hypercorn", "sigkill"): ORPHANS,
+    ("daphne", "clock_jumps"): "`--websocket_timeout` goes by the wall clock",
+    **{(name, "slow_handshakes"): NO_TIMEOUT for name in ("daphne", "hypercorn", *UVICORN)},
 }
 """By server and attack; a test holds that these are bad, and no others."""
 
+AT_FULL_SIZE: Final[dict[tuple[str, str], str]] = {
+    ("daphne", "reconnects"): "its backlog is 50: `-e tcp:8000:backlog=2048` in place of `-p`",
+    **{(name, "out_of_files"): "asyncio's own: raise `ulimit -n`" for name in UVICORN},
+}
+"""Those that show only in a crowd, or on some days."""
+
 if sys.version_info >= (3, 12):
-    LIMITS["hypercorn", "sigterm"] = "on Python 3.12 and later it waits until the clients left"
+    for attack in ("sigterm", "sigterm_under_load"):
+        LIMITS["hypercorn", attack] = "on Python 3.12 and later it waits until the clients left"

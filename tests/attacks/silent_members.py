@@ -12,11 +12,11 @@ PER_MEMBER = 2 * MIB
 """What a member that does not read may cost: its outbox, and what the server keeps."""
 
 
-def publish(server: Server, group: str) -> float:
+def publish(server: Server, group: str, count: int = MESSAGES, size: int = SIZE) -> float:
     """Broadcast from a view; return the seconds that it took."""
     began = time.monotonic()
     with server.http() as connection:
-        connection.request("GET", f"/publish/{group}/{MESSAGES}/{SIZE}/")
+        connection.request("GET", f"/publish/{group}/{count}/{size}/")
         connection.getresponse().read()
     return time.monotonic() - began
 

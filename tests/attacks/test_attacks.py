@@ -5,12 +5,24 @@ import pytest
 from tests.attacks.__main__ import ENGINES, on_engine, on_server
 from tests.attacks.frames import CASES as FRAMES
 from tests.attacks.handshakes import CASES as HANDSHAKES
-from tests.attacks.limits import LIMITS
+from tests.attacks.limits import AT_FULL_SIZE, LIMITS
 from tests.attacks.table import ON_ENGINES, ON_SERVERS, Attack
 from tests.servers.harness import COMMANDS
 
-QUICK = {"connects", "exceptions", "handshakes", "frames", "sigterm", "silent_members"}
+QUICK = {
+    *("connects", "exceptions", "handshakes", "frames", "sigterm", "silent_members"),
+    "reconnects",
+}
 """Attacks on servers that take seconds at their small sizes."""
+
+ONE = {
+    "blocked": "daphne",
+    "half_closed": "granian",
+    "sigkill": "uvicorn-wsproto",
+    "tunnel": "hypercorn",
+    "vanishes_idle": "uvicorn-sansio",
+}
+"""Attacks that take longer, each on one server."""
 
 QUICK_ON_ENGINES = {"killed"}
 """The others take longer, and run with ``make attack``."""
@@ -29,6 +41,13 @@ def test_a_server_withstands(server: str, attack: Attack) -> None:
     assert finding.is_bounded == ((server, attack.name) not in LIMITS), str(finding)
 
 
+@pytest.mark.parametrize("attack", [one for one in ON_SERVERS if one.name in ONE], ids=name)
+def test_one_server_withstands(attack: Attack) -> None:
+    """What takes longer shows on one server that it is done at all; the others are no different."""
+    finding = on_server(attack, ONE[attack.name], is_quick=True)
+    assert finding.is_bounded, str(finding)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     "attack", [one for one in ON_ENGINES if one.name in QUICK_ON_ENGINES], ids=name
@@ -42,9 +61,11 @@ def test_groups_withstand(engine: str, attack: Attack) -> None:
 def test_limits_name_what_there_is() -> None:
     """A known limit belongs to a server and an attack that exist."""
     attacks = {attack.name for attack in ON_SERVERS}
-    assert {server for server, _ in LIMITS} <= set(COMMANDS)
-    assert {attack for _, attack in LIMITS} <= attacks
-    assert attacks >= QUICK
+    known = {**LIMITS, **AT_FULL_SIZE}
+    assert {server for server, _ in known} <= set(COMMANDS)
+    assert {attack for _, attack in known} <= attacks
+    assert attacks >= QUICK | set(ONE)
+    assert set(LIMITS).isdisjoint(AT_FULL_SIZE)
 
 
 def test_the_tables_are_large() -> None:

@@ -184,13 +184,15 @@ class Journal:
             missing = {key: names for key, names in stories.items() if event not in names}
             raise NothingHappened(f"no {event!r} within {PATIENCE} s, only {missing}")
 
-    async def wait_for_times(self, key: str, event: str, times: int) -> None:
+    async def wait_for_times(
+        self, key: str, event: str, times: int, patience: float = PATIENCE
+    ) -> None:
         """Wait until a key has had an event so many times."""
 
         def happened(events: list[Event]) -> bool:
             return [(e["key"], e["event"]) for e in events].count((key, event)) >= times
 
-        if not await asyncio.to_thread(self._events.wait, happened, PATIENCE):
+        if not await asyncio.to_thread(self._events.wait, happened, patience):
             raise NothingHappened(
                 f"no {event!r} of {key} {times} times, only {self.story(key).names}"
             )
@@ -318,14 +320,16 @@ def running(
     *,
     command: Sequence[str] = (),
     options: Sequence[str] = (),
+    port: str = "",
     **environment: str,
 ) -> Iterator[Server]:
     """Start a server in a folder, wait until it answers, and stop it in the end.
 
-    `command` takes the place of the server's own in `COMMANDS`; `options` are more of either.
+    `command` takes the place of the server's own in `COMMANDS`; `options` are more of either. It
+    gets a port that nobody has, unless `port` says which.
     """
     words = [*(command or COMMANDS[name]), *options, application]
-    server = _start(name, folder, words, environment)
+    server = _start(name, folder, words, environment, int(port or free_port()))
     try:
         _wait_until_ready(server)
         yield server
@@ -335,8 +339,9 @@ def running(
         server.close()
 
 
-def _start(name: str, folder: Path, command: list[str], environment: dict[str, str]) -> Server:
-    port = free_port()
+def _start(
+    name: str, folder: Path, command: list[str], environment: dict[str, str], port: int
+) -> Server:
     journal = Journal(folder / "journal")
     process = subprocess.Popen(
         [sys.executable, "-m", *(part.format(port=port) for part in command)],

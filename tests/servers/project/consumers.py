@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
@@ -303,6 +304,15 @@ class Counted(WebsocketConsumer):
         Counted.disconnects += 1
 
 
+class Blocks(Counted):
+    """Stop the event loop for as many seconds as a text says; answer when it goes on."""
+
+    async def receive(self, data: str | bytes) -> None:
+        if data != "echo":
+            time.sleep(float(data))  # noqa: ASYNC251  # the mistake is what is wanted
+        await self.send(data)
+
+
 async def counts(request: HttpRequest) -> JsonResponse:
     """Tell the counts, and what the process holds once what waits for the collector is gone."""
     gc.collect()
@@ -312,6 +322,8 @@ async def counts(request: HttpRequest) -> JsonResponse:
             "disconnects": Counted.disconnects,
             "tasks": len(asyncio.all_tasks()),
             "files": len(os.listdir("/proc/self/fd")),
+            "threads": len(os.listdir("/proc/self/task")),
+            "wall": int(time.time()),
         }
     )
 

@@ -40,6 +40,8 @@ urlpatterns = [
     path("ws/sends-to/<who>/<key>/", consumers.SendsToAnother.as_view()),
     path("ws/raises/<where>/<int:which>/<key>/", consumers.Raises.as_view()),
     path("ws/counted/<key>/", consumers.Counted.as_view()),
+    path("ws/counted/idle/<key>/", consumers.Counted.as_view(idle_timeout=2)),
+    path("ws/blocks/<key>/", consumers.Blocks.as_view()),
     path("counts/", consumers.counts),
     path("ws/pushes/<key>/", consumers.Pushes.as_view()),
     path("ws/pours/<int:count>/<int:size>/<key>/", consumers.Pours.as_view()),
