@@ -11,11 +11,12 @@ from django.test import override_settings
 from django.urls import path
 
 from tests.fakes import CONNECT, DENIAL, Wire, disconnect, scope, text
-from wsconsumer import ConnectionClosed, WebsocketConsumer
+from wsconsumer import ConnectionClosed, JsonWebsocketConsumer, WebsocketConsumer
 from wsconsumer.groups.envelope import encode, log_malformed
 from wsconsumer.groups.names import check_group
 from wsconsumer.groups.reconnecting import Outage
 from wsconsumer.handshake.dispatcher import WebsocketDispatcher
+from wsconsumer.messages import MessageConsumer
 from wsconsumer.protocol import encode_headers, encode_text
 
 if TYPE_CHECKING:
@@ -95,6 +96,59 @@ async def test_refusals(
     asked = scope(path=PATH, headers=headers, **DENIAL)
     await WebsocketDispatcher([])(asked, wire.receive, wire.send)
     check(caplog)
+
+
+SECRET = "hunter2-hunter2"
+
+
+class Malformed(JsonWebsocketConsumer):
+    async def receive_json(self, content: Any) -> None: ...
+
+
+class Typed(MessageConsumer):
+    invalid_limit = 1
+
+
+class Fails(WebsocketConsumer):
+    async def receive(self, data: str | bytes) -> None:
+        raise ValueError("no")
+
+
+class Leaves(WebsocketConsumer):
+    async def receive(self, data: str | bytes) -> None:
+        await self.close(4000)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        Fails.as_view(),
+        Leaves.as_view(),
+        Malformed.as_view(),
+        Typed.as_view(),
+        Fails.as_view(max_message_size=5),
+        Leaves.as_view(rate_limit="1/h"),
+        WebsocketConsumer.as_view(),
+    ],
+    ids=["fails", "leaves", "malformed", "invalid", "too-big", "too-many", "ignored"],
+)
+@override_settings(MIDDLEWARE=[], DEBUG=True)
+async def test_no_line_has_what_clients_sent(view: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a message nor the query string, a cookie or a header, at any level."""
+    caplog.set_level(logging.DEBUG)
+    wire = Wire(CONNECT, *[text(SECRET)] * 3, disconnect(4001))
+    asked = scope(
+        path="/ws/",
+        query_string=f"token={SECRET}".encode(),
+        headers=[
+            (b"host", b"testserver"),
+            (b"cookie", f"sessionid={SECRET}".encode()),
+            (b"authorization", f"Bearer {SECRET}".encode()),
+        ],
+    )
+    await WebsocketDispatcher([path("ws/", view)])(asked, wire.receive, wire.send)
+    assert [record for record in caplog.records if record.name.startswith("wsconsumer")]
+    assert SECRET not in caplog.text
 
 
 def test_what_comes_from_an_engine(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ QUICK = {
 
 ONE = {
     "blocked": "daphne",
+    "compresses": "uvicorn-sansio",
     "half_closed": "granian",
     "sigkill": "uvicorn-wsproto",
     "tunnel": "hypercorn",
