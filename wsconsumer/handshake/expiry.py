@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from django.utils.timezone import is_naive, make_aware
 
+FAR: Final = 253_402_300_799
+"""The end of the year 9999: what ends later than that, in whatever number, doesn't end for us."""
+
 DATES: Final = ("expires", "expires_at", "expiry")
 """Attributes of tokens in a database: django-oauth-toolkit's, allauth's and Knox's."""
 
@@ -31,8 +34,9 @@ def expiry_of(auth: object) -> float | None:
 def _timestamp(exp: Any) -> float:
     if isinstance(exp, datetime):
         return (make_aware(exp) if is_naive(exp) else exp).timestamp()
-    if isinstance(exp, int | float) and not isinstance(exp, bool) and isfinite(exp):
-        return float(exp)
+    is_number = isinstance(exp, int) or (isinstance(exp, float) and isfinite(exp))
+    if is_number and not isinstance(exp, bool):
+        return float(max(-FAR, min(exp, FAR)))  # an int may be too big for a float
     raise TypeError(
         "request.auth has an exp that is no time: expected seconds since 1970 as a number, as in "
         f"JSON web tokens, or a datetime, got {type(exp).__name__}. A connection could not be "
