@@ -71,8 +71,9 @@ def make_backend(groups: Mapping[str, Any]) -> Backend:
 def _not_imported(name: str, reason: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(
         f"WSCONSUMER['GROUPS'] names the backend {quote(mask(name))}, which can't be imported: "
-        f"{reason}. There are {MEMORY} and, with their extras installed, "
-        "wsconsumer.groups.redis.RedisBackend and wsconsumer.groups.postgres.PostgresBackend."
+        f"{reason}. There are {MEMORY}, wsconsumer.groups.redis.RedisBackend "
+        '(pip install "wsconsumer[redis]") and wsconsumer.groups.postgres.PostgresBackend '
+        '(pip install "wsconsumer[postgres]").'
     )
 
 
