@@ -17,6 +17,7 @@ from django.core.checks import (
     Warning,  # noqa: A004  # Django's name
     register,
 )
+from django.core.checks.registry import registry
 from django.utils.module_loading import import_string
 
 from . import conf, origins
@@ -351,9 +352,14 @@ def register_checks() -> None:
 
 
 def find_problems() -> list[CheckMessage]:
-    """Run them all, as ``--deploy`` does where ``DEBUG`` is off; one that fails stops no other."""
+    """
+    Run them all, as ``--deploy`` does where ``DEBUG`` is off; one that fails stops no other.
+
+    Those of daphne's app say whether ``runserver`` is its own.
+    """
     found = []
-    for check in (*CHECKS, *(() if settings.DEBUG else DEPLOY_CHECKS)):
+    of_daphne = (each for each in registry.get_checks() if each.__module__ == "daphne.checks")
+    for check in (*CHECKS, *(() if settings.DEBUG else DEPLOY_CHECKS), *of_daphne):
         try:
             found += check(app_configs=None)
         except Exception as error:  # noqa: BLE001  # whatever the project's code raises
