@@ -146,7 +146,7 @@ async def session_in_lane(consumer: Any) -> object:
 
 
 async def session_cache(consumer: Any) -> object:
-    return await consumer.request.session._cache.aget("key")  # noqa: SLF001
+    return await consumer.request.session._cache.aget("key")  # noqa: SLF001  # what is inside is what is tested
 
 
 async def fresh(consumer: Any) -> object:
@@ -281,7 +281,7 @@ class OnRedis(RedisCache):
     def disconnect(cls) -> None:
         """Close all connections."""
         while cls.made:
-            client = cls.made.pop()._cache.get_client()  # noqa: SLF001
+            client = cls.made.pop()._cache.get_client()  # noqa: SLF001  # what is inside is what is tested
             client.connection_pool.disconnect()
 
 

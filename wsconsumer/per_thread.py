@@ -108,7 +108,7 @@ class LateMethod:
 
 def _connection_of(stand_in: StandIn) -> Any:
     """Return the connection of this thread, which is made if there is none."""
-    handler, alias = stand_in._wsconsumer_handler, stand_in._wsconsumer_alias  # noqa: SLF001
+    handler, alias = stand_in._wsconsumer_handler, stand_in._wsconsumer_alias  # noqa: SLF001  # a stand-in is ours
     own = _by_thread(handler)
     try:
         return getattr(own, alias)
@@ -160,4 +160,4 @@ def _get_stand_in(handler: BaseConnectionHandler[Any], alias: str) -> Any:
 def adapt_handlers() -> None:
     """Let all of Django's handlers of connections know the code of websockets."""
     BaseConnectionHandler.__getitem__ = _get_stand_in  # type: ignore[method-assign]  # as said above
-    BaseConnectionHandler._connections = _Connections()  # type: ignore[attr-defined]  # noqa: SLF001
+    BaseConnectionHandler._connections = _Connections()  # type: ignore[attr-defined]  # noqa: SLF001  # Django's own place for them

@@ -31,7 +31,7 @@ settings.configure(
 
 # A test can't wait for 25 seconds.
 heartbeats.PERIOD = int(os.environ.get("HEARTBEAT", "25"))  # type: ignore[misc]
-heartbeats._PING = control_event({"ping": heartbeats.PERIOD})  # type: ignore[misc]  # noqa: SLF001
+heartbeats._PING = control_event({"ping": heartbeats.PERIOD})  # type: ignore[misc]  # noqa: SLF001  # so that no test waits for it
 
 Group("room.{slug}", keep=100)
 

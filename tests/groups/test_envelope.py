@@ -157,7 +157,7 @@ def test_no_names(name: Any, error: type[Exception], text: str) -> None:
 
 def test_a_kind_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that stands above can add what JSON would not know, and reads it back."""
-    monkeypatch.setattr(envelope, "_kinds", dict(envelope._kinds))  # noqa: SLF001
+    monkeypatch.setattr(envelope, "_kinds", dict(envelope._kinds))  # noqa: SLF001  # what is inside is what is tested
     envelope.add_kind(
         envelope.Kind(
             code=0x7F,

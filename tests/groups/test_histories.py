@@ -72,7 +72,7 @@ def test_an_old_history_is_forgotten() -> None:
     assert histories.read(GROUP, None).epoch == before.epoch
     clock.now += EPOCH_SECONDS
     histories.read(("", "h"), None)
-    assert list(histories._histories) == []  # noqa: SLF001
+    assert list(histories._histories) == []  # noqa: SLF001  # what is inside is what is tested
     after, _ = append(histories, b"b")
     assert (after.epoch != before.epoch, after.offset) == (True, 1)
 

@@ -273,7 +273,7 @@ async def test_a_last_broadcast_that_was_lost() -> None:
         await joined(ws)
         backend().losing = 1
         await abroadcast("room.a", "lost")
-        readings = hub()._readings  # noqa: SLF001
+        readings = hub()._readings  # noqa: SLF001  # what is inside is what is tested
         assert readings is not None
         readings.look()
         assert await frame(ws) == said(1, "lost")
@@ -1045,7 +1045,7 @@ async def test_a_consumer_that_closes_hears_no_reset() -> None:
 
 async def test_closing_the_hub_ends_its_reads() -> None:
     """Neither a read that hangs nor the next look outlives it."""
-    backend_of_before = hub()._backend  # noqa: SLF001
+    backend_of_before = hub()._backend  # noqa: SLF001  # what is inside is what is tested
     assert backend_of_before is backend()
     backend().answers.clear()
     async with connect(Quitter):
@@ -1124,7 +1124,7 @@ async def test_several_groups_are_looked_after() -> None:
     async with page(Rooms) as ws:
         await joined(ws)
         await joined(ws)
-        readings = hub()._readings  # noqa: SLF001
+        readings = hub()._readings  # noqa: SLF001  # what is inside is what is tested
         assert readings is not None
         await ws.send("room.a")
         await until(lambda: hub().size("room.a") == 0)
@@ -1134,7 +1134,7 @@ async def test_several_groups_are_looked_after() -> None:
         assert await frame(ws) == ({"group": "room.b", "offset": 1}, "lost")
         await ws.send("room.b")
         await until(lambda: hub().size("room.b") == 0)
-        assert readings._timer is None  # noqa: SLF001
+        assert readings._timer is None  # noqa: SLF001  # what is inside is what is tested
 
 
 async def test_a_reset_that_takes_for_ever_ends_with_its_connection() -> None:

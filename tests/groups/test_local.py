@@ -139,7 +139,7 @@ def _is_under_way(group: str) -> bool:
 
 
 def local_group(name: str) -> local.LocalGroup:
-    return hub()._groups[name]  # noqa: SLF001
+    return hub()._groups[name]  # noqa: SLF001  # what is inside is what is tested
 
 
 async def test_members_are_not_waited_for_when_very_much_is_on_its_way(
@@ -389,7 +389,7 @@ async def test_a_member_that_has_ended_is_freed_at_once(cls: type[Member]) -> No
             await abroadcast("news", "hello")
             for _ in range(5):
                 await asyncio.sleep(0)
-            (member,) = local_group("news")._members  # noqa: SLF001
+            (member,) = local_group("news")._members  # noqa: SLF001  # what is inside is what is tested
             alive = weakref.ref(member)
             del member, consumer
         assert alive() is None

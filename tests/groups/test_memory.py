@@ -45,7 +45,7 @@ class TestMemoryBackend(KeepingContract, LeasingContract):
 def _nobody_serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let this process be one that serves nobody and has said nothing about it yet."""
     monkeypatch.setattr(serving, "_serving", False)
-    explanations = (memory._explain_alone, memory._explain_workers)  # noqa: SLF001
+    explanations = (memory._explain_alone, memory._explain_workers)  # noqa: SLF001  # what is inside is what is tested
     for explain in explanations:
         explain.cache_clear()
     yield
@@ -121,9 +121,9 @@ def test_a_loop_that_is_closed_is_forgotten(caplog: pytest.LogCaptureFixture) ->
     idle = MemoryBackend("", "loops", {})
     idle.publish_sync("g", b"body")
     server.join(10)
-    (ended,) = memory._started  # noqa: SLF001
+    (ended,) = memory._started  # noqa: SLF001  # what is inside is what is tested
     idle.publish_sync("g", b"to nobody")
-    assert not memory._started  # noqa: SLF001
+    assert not memory._started  # noqa: SLF001  # what is inside is what is tested
     ended.hand_over("g", b"as it was being closed")
     assert caplog.messages == []
 

@@ -486,8 +486,8 @@ async def test_a_member_that_has_ended_is_freed_at_once(cls: type[MessageConsume
             await abroadcast("news", Refresh(1))
             for _ in range(5):
                 await asyncio.sleep(0)
-            alive = weakref.ref(consumer._wsconsumer.member)  # noqa: SLF001
-            session = weakref.ref(consumer._wsconsumer)  # noqa: SLF001
+            alive = weakref.ref(consumer._wsconsumer.member)  # noqa: SLF001  # what is inside is what is tested
+            session = weakref.ref(consumer._wsconsumer)  # noqa: SLF001  # what is inside is what is tested
             del consumer
         assert alive() is None
         assert session() is None

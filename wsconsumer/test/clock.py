@@ -44,12 +44,12 @@ async def _turns_and_timers(loop: Any) -> None:
     await turns()
     # A timer that real time has made due in this turn of the loop runs behind us in it, and may set
     # the next one.
-    while any(isinstance(handle, asyncio.TimerHandle) for handle in loop._ready):  # noqa: SLF001
+    while any(isinstance(handle, asyncio.TimerHandle) for handle in loop._ready):  # noqa: SLF001  # asyncio has no public one
         await turns()
 
 
 def _next_timer(loop: Any) -> float | None:
-    whens = [handle.when() for handle in loop._scheduled if not handle.cancelled()]  # noqa: SLF001
+    whens = [handle.when() for handle in loop._scheduled if not handle.cancelled()]  # noqa: SLF001  # asyncio has no public one
     return min(whens, default=None)
 
 

@@ -163,11 +163,11 @@ _held: Counter[BaseDatabaseWrapper] = Counter()
 def _outside_of_the_loop(function: Callable[[], R]) -> R:
     """Call a function as if no event loop ran: with one Django hands out other connections."""
     loop = asyncio._get_running_loop()  # noqa: SLF001  # asyncio exports both
-    asyncio._set_running_loop(None)  # noqa: SLF001
+    asyncio._set_running_loop(None)  # noqa: SLF001  # documented for event loops
     try:
         return function()
     finally:
-        asyncio._set_running_loop(loop)  # noqa: SLF001
+        asyncio._set_running_loop(loop)  # noqa: SLF001  # documented for event loops
 
 
 def _use(shared: dict[str, BaseDatabaseWrapper]) -> None:

@@ -61,7 +61,7 @@ async def test_a_reactor_in_a_thread() -> None:
 
 async def test_the_exit_of_the_interpreter_is_watched_from_a_thread_alone() -> None:
     """A reactor in the main thread is stopped by signals, as its own handlers do."""
-    registered: list[Any] = threading._threading_atexits  # type: ignore[attr-defined]  # noqa: SLF001
+    registered: list[Any] = threading._threading_atexits  # type: ignore[attr-defined]  # noqa: SLF001  # what is inside is what is tested
     before = len(registered)
     watch_shutdown.__wrapped__()
     assert len(registered) == before

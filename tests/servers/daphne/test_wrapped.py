@@ -117,7 +117,7 @@ async def test_what_can_not_be_seen_through(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Under daphne it is named, once; elsewhere it does not matter."""
-    wrapped._explain_hidden.cache_clear()  # noqa: SLF001
+    wrapped._explain_hidden.cache_clear()  # noqa: SLF001  # what is inside is what is tested
     wire = Wire()
     of_server = scope(asgi={"version": "3.0"})
     connection = (of_server, wire.receive, Hidden(wire.send))
@@ -143,7 +143,7 @@ async def test_what_can_not_be_seen_through(
 
     servers.adapt(of_server, wire.receive, send)
     assert "behind tests.servers.daphne.test_wrapped.test_what_can_not_be_seen" in caplog.text
-    wrapped._explain_hidden.cache_clear()  # noqa: SLF001
+    wrapped._explain_hidden.cache_clear()  # noqa: SLF001  # what is inside is what is tested
 
 
 def test_a_wrapper_without_end() -> None:
