@@ -80,7 +80,8 @@ async def test_a_connect_that_does_not_decide(caplog: pytest.LogCaptureFixture) 
     (line,) = caplog.messages
     assert line.startswith(
         "Undecided.connect() on / has not decided within 10 seconds (connect_timeout); denying "
-        "with 503. It waits here:\n"
+        "with 503. What takes long belongs behind accept(), and what goes on into spawn(), without "
+        "await. It waits here:\n"
     )
     assert "await self.wait()" in line
     assert line.rstrip().endswith("await asyncio.get_running_loop().create_future()")

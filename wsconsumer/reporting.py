@@ -148,7 +148,8 @@ def log_undecided(consumer: Requested, seconds: float | None, frames: Sequence[F
         logger,
         logging.WARNING,
         "%s.connect() on %s has not decided within %g seconds (connect_timeout); denying with 503. "
-        "It waits here:\n%s",
+        "What takes long belongs behind accept(), and what goes on into spawn(), without await. It "
+        "waits here:\n%s",
         type(consumer).__name__,
         escape(consumer.request.path),
         seconds,
