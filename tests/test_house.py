@@ -242,3 +242,29 @@ def test_public_names() -> None:
     """What the package promises is there."""
     for name in wsconsumer.__all__:
         assert getattr(wsconsumer, name) is not None
+
+
+WALL_CLOCK = {
+    "handshake.authenticators": "a token that has ended is refused",
+    "connection.deadlines": "how long a token still lasts, measured once",
+    "servers.daphne.flow": "daphne's own note of its last ping",
+}
+"""The modules that read the wall clock, and what for."""
+
+
+def reads_wall_clock(path: Path) -> bool:
+    """Tell whether a file calls ``time()``, ``now()``, or what is like them."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Attribute(ast.Name("time"), "time" | "time_ns"):
+                return True
+            case ast.Attribute(_, "now" | "utcnow" | "today"):
+                return True
+            case ast.ImportFrom("time", names) if {"time", "time_ns"} & {n.name for n in names}:
+                return True
+    return False
+
+
+def test_who_reads_the_wall_clock() -> None:
+    """Whoever sets it closes nobody: all else goes by the clock that only goes forward."""
+    assert {name_of(path) for path in MODULES if reads_wall_clock(path)} == set(WALL_CLOCK)
