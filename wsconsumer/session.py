@@ -29,6 +29,7 @@ from .hooks import check_answer
 from .limiting import Limiting, Place
 from .protocol import Action, CloseCode, ConnectionState, empty_message
 from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, log_too_big
+from .servers import give_up
 from .sessions import warn_if_changed
 from .spawned import Spawning
 from .verdicts import close_code_for, status_for
@@ -275,7 +276,7 @@ class Session(Limiting, Spawning, GroupHooks):
         if self.handling is not None:
             log_overdue(self._consumer, CANCEL_AGAIN_AFTER)
             self._cancel(Cause.OVERDUE)
-        elif self._deadline is None:
+        else:
             self._cancel(Cause.CLOSE_UNANSWERED)
 
     def _cancel(self, cause: Cause) -> None:
@@ -293,8 +294,11 @@ class Session(Limiting, Spawning, GroupHooks):
         if self._is_ending or isinstance(error, GeneratorExit):
             return False
         is_cancelled = isinstance(error, asyncio.CancelledError)
-        if is_cancelled and self._cancellations.judge(error) not in (Cause.SERVER, Cause.STRAY):
+        cause = self._cancellations.judge(error) if is_cancelled else Cause.STRAY
+        if cause not in (Cause.SERVER, Cause.STRAY):
             await self._end()
+            if cause is Cause.CLOSE_UNANSWERED:
+                give_up(self.connection.server_send)
             return True
         code = CloseCode.SERVICE_RESTART if is_cancelled else CloseCode.INTERNAL_ERROR
         try:

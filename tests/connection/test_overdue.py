@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from wsconsumer import ConnectionClosed, session
 from wsconsumer.connection.monitor import monitor
 from wsconsumer.counters import counters
 from wsconsumer.protocol import CLOSE_TIMEOUT
+from wsconsumer.servers.departure import LINGER
+from wsconsumer.test import advance
 
 
 class Busy(Recorder):
@@ -204,3 +207,52 @@ async def test_a_close_that_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> 
         await task
     assert log == [(4000, "")]
     assert task.cancelling() == 0
+
+
+async def test_a_hook_that_goes_on_for_a_client_that_never_answers() -> None:
+    """Its own close has an end as well: the hook is cancelled, and then disconnect() runs."""
+    log: list[Any] = []
+    wire = Wire(CONNECT, text("go"))
+    task = asyncio.create_task(Closing.as_asgi(log=log)(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    await advance(CLOSE_TIMEOUT + 1)
+    assert log == ["connect", "ends"]
+    await advance(session.CANCEL_AGAIN_AFTER + 1)
+    assert log == ["connect", "ends", (4000, "")]
+    assert task.done()
+
+
+class AtOnce(Recorder):
+    """Closes, and has nothing more to do."""
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.close(4000)
+
+
+class OfUvicorn(Wire):
+    """A wire whose ``send`` leads to a transport, as uvicorn's does."""
+
+    __module__ = "uvicorn.protocol"
+    transport: Any = None
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["silent", "answers"])
+async def test_a_client_that_never_takes_our_close(answers: bool) -> None:
+    """
+    Some time after disconnect() its connection is reset; the server would keep it forever.
+
+    One whose client answered is the server's.
+    """
+    aborted: list[bool] = []
+    wire = OfUvicorn(CONNECT, text("go"))
+    wire.transport = SimpleNamespace(abort=lambda: aborted.append(True))
+    closing = AtOnce.as_asgi()
+    task = asyncio.create_task(closing(scope(), wire.receive, wire.send))
+    await wire.until_sent(2)
+    if answers:
+        wire.put(disconnect(4000))
+    await advance(CLOSE_TIMEOUT + 1)
+    assert task.done()
+    assert aborted == []
+    await advance(LINGER)
+    assert aborted == ([] if answers else [True])

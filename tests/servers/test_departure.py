@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from wsconsumer.servers import client_has_left
-from wsconsumer.servers.departure import has_hung_up
+from wsconsumer.servers import client_has_left, give_up
+from wsconsumer.servers.departure import LINGER, has_hung_up
+from wsconsumer.test import advance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -90,3 +91,31 @@ def test_a_transport_without_a_socket() -> None:
     """A transport need not have a socket."""
     transport = SimpleNamespace(is_closing=lambda: False, get_extra_info=lambda name: None)
     assert client_has_left(send_of("uvicorn", transport=transport)) is None
+
+
+@pytest.mark.parametrize(
+    ("send", "times"),
+    [
+        (lambda transport: send_of("uvicorn", transport=transport), 1),
+        (lambda transport: of_hypercorn("H11Protocol", transport), 1),
+        (lambda transport: of_hypercorn("H2Protocol", transport), 0),
+        (lambda transport: send_of("tests", transport=transport), 0),
+        (lambda transport: print, 0),
+    ],
+    ids=["uvicorn", "hypercorn", "http2", "unknown", "function"],
+)
+async def test_a_connection_that_is_given_up(send: Callable[[Any], Any], times: int) -> None:
+    """It is reset after a while, unless others share it, or nothing is known of it."""
+    aborted: list[bool] = []
+    give_up(send(SimpleNamespace(abort=lambda: aborted.append(True))))
+    await advance(LINGER - 1)
+    assert aborted == []
+    await advance(2)
+    assert len(aborted) == times
+
+
+def of_hypercorn(protocol: str, transport: Any) -> Any:
+    """Return a ``send`` of a stream of hypercorn's, inside of a protocol of this name."""
+    server = SimpleNamespace(writer=SimpleNamespace(transport=transport))
+    stream = type(protocol, (), {"send": SimpleNamespace(__self__=server)})()
+    return send_of("hypercorn", send=SimpleNamespace(__self__=stream))

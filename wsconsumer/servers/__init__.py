@@ -13,7 +13,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
 from .denial import denied
-from .departure import client_has_left
+from .departure import client_has_left, give_up
 from .wrapped import explain_hidden, innermost, replace_innermost
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "completes_in_place",
     "current_task",
     "denied",
+    "give_up",
     "server_of",
 ]
 

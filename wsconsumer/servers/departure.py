@@ -9,6 +9,7 @@ stands behind unread data. Where the server's objects are not what we know, noth
 
 from __future__ import annotations
 
+import asyncio
 import select
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)
 """Linux has it; elsewhere a socket shows only a connection that was reset."""
+
+LINGER: Final = 50.0
+"""Seconds in which a client that did not answer our close can still take what was sent before."""
 
 
 def client_has_left(send: Send) -> bool | None:
@@ -52,6 +56,21 @@ def has_hung_up(descriptor: int) -> bool | None:
     poll.register(descriptor, _HUNG_UP)
     # Errors and resets are always reported.
     return bool(poll.poll(0))
+
+
+def give_up(send: Send) -> None:
+    """
+    Reset a connection that we have closed, unless it ends by itself soon.
+
+    A server waits until what it has buffered is read, so a client that never reads would keep its
+    socket and the buffers, though no consumer knows of it any more.
+    """
+    protocol = getattr(innermost(send, "send"), "__self__", None)
+    stream = getattr(getattr(protocol, "send", None), "__self__", None)
+    transport = _transport(protocol)
+    # Other websockets may share a connection of HTTP/2.
+    if transport is not None and type(stream).__name__ != "H2Protocol":
+        asyncio.get_running_loop().call_later(LINGER, transport.abort)
 
 
 def _transport(protocol: Any) -> Any:
