@@ -15,6 +15,7 @@ from tests.attacks.silent_members import MESSAGES, publish
 from tests.attacks.sockets import drop_packets, forget, open_socket, sockets, take_packets
 from tests.attacks.table import Finding, attack
 from tests.servers.harness import HERE, PATIENCE, NothingHappened, Server, new_key
+from wsconsumer.servers.departure import LINGER
 
 LONG = 60.0
 """Seconds within which servers that ping have noticed that nobody answers."""
@@ -125,7 +126,7 @@ async def overwhelm(server: Server, group: str, slow: str, count: int, remains: 
             await server.journal.wait_for_times(slow, "disconnect", count, CLOSED_IN)
     codes = {code for code, _ in server.journal.story(slow).disconnects}
     left = len(server.journal.story(slow).disconnects)
-    stay, is_clean = await remains.end()
+    stay, is_clean = await remains.end(LINGER + PATIENCE)
     text = (
         f"{got} of {MESSAGES} in {seconds:.1f} s, {left} closed with "
         f"{', '.join(map(str, codes)) or 'nothing'} after {time.monotonic() - began:.0f} s, {stay}"
