@@ -124,12 +124,14 @@ async def overwhelm(server: Server, group: str, slow: str, count: int, remains: 
         await publishing
         with suppress(NothingHappened):
             await server.journal.wait_for_times(slow, "disconnect", count, CLOSED_IN)
+    closed_after = time.monotonic() - began
     codes = {code for code, _ in server.journal.story(slow).disconnects}
     left = len(server.journal.story(slow).disconnects)
     stay, is_clean = await remains.end(LINGER + PATIENCE)
     text = (
         f"{got} of {MESSAGES} in {seconds:.1f} s, {left} closed with "
-        f"{', '.join(map(str, codes)) or 'nothing'} after {time.monotonic() - began:.0f} s, {stay}"
+        f"{', '.join(map(str, codes)) or 'nothing'} after {closed_after:.0f} s; "
+        f"after {time.monotonic() - began:.0f} s {stay}"
     )
     is_good = (got, left, codes) == (MESSAGES, count, {1013})
     return Finding(text, is_good and is_clean)

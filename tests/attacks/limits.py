@@ -31,7 +31,7 @@ LIMITS: Final[dict[tuple[str, str], str]] = {
     ("granian", "sigkill"): ORPHANS,
     ("hypercorn", "sigkill"): ORPHANS,
     ("daphne", "clock_jumps"): "`--websocket_timeout` goes by the wall clock",
-    **{(name, "slow_handshakes"): NO_TIMEOUT for name in ("daphne", "hypercorn", *UVICORN)},
+    **{(name, "slow_handshakes"): NO_TIMEOUT for name in ("daphne", *UVICORN)},
 }
 """By server and attack; a test holds that these are bad, and no others."""
 
