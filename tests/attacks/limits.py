@@ -36,6 +36,8 @@ LIMITS: Final[dict[tuple[str, str], str]] = {
 """By server and attack; a test holds that these are bad, and no others."""
 
 AT_FULL_SIZE: Final[dict[tuple[str, str], str]] = {
+    ("daphne", "connects"): "until Python's cyclic collector runs, then no more",
+    ("granian", "stopped"): "it may keep the sockets until the client leaves",
     ("daphne", "reconnects"): "its backlog is 50: `-e tcp:8000:backlog=2048` in place of `-p`",
     **{(name, "out_of_files"): "asyncio's own: raise `ulimit -n`" for name in UVICORN},
 }

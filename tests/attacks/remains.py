@@ -21,11 +21,11 @@ class Remains:
         self._server = server
         self._first = ask(server)
         self._memory = memory(server)
+        self._bound = BOUND
 
     def allow_crowds(self) -> None:
         """Let the server keep what two crowds take: one is here, and the next may come before."""
-        here = memory(self._server)
-        self._memory = here + max(0, here - self._memory)
+        self._bound += 2 * max(0, memory(self._server) - self._memory)
 
     async def count(self, name: str) -> int:
         """Return how many more there are."""
@@ -53,7 +53,7 @@ class Remains:
         parts = [f"{stay} connections", *(f"{more[kind]:+} {KINDS[kind]}" for kind in KINDS)]
         is_clean = self._is_clean(last)
         text = "nothing stays" if is_clean else ", ".join(parts)
-        return f"{growth / MIB:+.0f} MiB, {text}", is_clean and growth < BOUND
+        return f"{growth / MIB:+.0f} MiB, {text}", is_clean and growth < self._bound
 
     def _is_clean(self, last: dict[str, int]) -> bool:
         spare = {"files": SPARE, "tasks": SPARE, "threads": THREADS}
