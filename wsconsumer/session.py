@@ -297,8 +297,7 @@ class Session(Limiting, Spawning, GroupHooks):
         cause = self._cancellations.judge(error) if is_cancelled else Cause.STRAY
         if cause not in (Cause.SERVER, Cause.STRAY):
             await self._end()
-            if cause is Cause.CLOSE_UNANSWERED:
-                give_up(self.connection.server_send)
+            give_up(self.connection.server_send)
             return True
         code = CloseCode.SERVICE_RESTART if is_cancelled else CloseCode.INTERNAL_ERROR
         try:

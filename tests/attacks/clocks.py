@@ -70,11 +70,9 @@ async def blocked(server: Server) -> Finding:
     remains = Remains(server)
     async with neighbours(server) as others, talkers(server) as talking:
         blocking = await server.open(f"/ws/blocks/{new_key()}/")
-        for _ in range(2):
-            # A tick must have passed, or the watchdog doesn't know the loop yet.
-            await asyncio.sleep(0.7)
-            await blocking.send(str(BLOCKED))
-            await blocking.recv()
+        await asyncio.sleep(1)  # a tick must have passed, or the watchdog doesn't know the loop
+        await blocking.send(str(BLOCKED))
+        await blocking.recv()
         await asyncio.sleep(1)  # in which somebody could be closed for having been silent
         stayed, codes = talking.stayed, talking.codes
         blocking.transport.abort()
