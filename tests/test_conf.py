@@ -32,6 +32,7 @@ def test_defaults() -> None:
         "OUTBOX_POLICY": "close",
         "RATE_LIMIT": None,
         "RATE_LIMIT_PER_USER": None,
+        "REVALIDATE_EVERY": 60.0,
         "SEND_TIMEOUT": 30.0,
         "SLOW_HOOK_SECONDS": 30.0,
         "THREAD_CONTEXT": None,

@@ -26,6 +26,7 @@ def test_the_limits() -> None:
         "rate_limit_per_user": None,
         "max_connections_per_user": None,
         "max_connections_per_address": None,
+        "revalidate_every": 60,
         "send_timeout": 30,
         "slow_hook_seconds": 30,
     }
@@ -61,6 +62,7 @@ MISTAKES = [
     ("rate_limit", "20/sec", "got '20/sec'."),
     ("rate_limit", "20 / s", "got '20 / s'."),
     ("rate_limit_per_user", "20/d", "got '20/d'."),
+    ("revalidate_every", 0, "must be None or a number of seconds above 0, got 0."),
     ("slow_hook_seconds", False, "must be None or a number of seconds above 0, got False."),
     ("outbox_limit", -1, "must be an int of bytes, 0 or more, got -1."),
     ("outbox_limit", True, "must be an int of bytes"),

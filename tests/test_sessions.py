@@ -262,19 +262,21 @@ async def test_flush_ends_the_session(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.usefixtures("backend")
 async def test_logging_out() -> None:
-    """alogout() works: the session is gone, and a page sees nobody."""
+    """alogout() works: the session is gone, a page sees nobody, and the websocket is closed."""
+    seen = []
 
     class Leaving(WebsocketConsumer):
         async def receive(self, data: str | bytes) -> None:
             await alogout(self.request)
-            await self.send(str(self.user))
+            seen.append(str(self.user))
 
     user = await User.objects.acreate_user("ada")
     ((_, cookie),) = (pair for pair in await sync_to_async(logged_in)(user) if pair[0] == b"cookie")
     key = cookie.decode().partition("=")[2]
     async with opened(Leaving, key) as ws:
         await ws.send("a")
-        assert await ws.receive() == "AnonymousUser"
+        assert await ws.receive_close() == 4501
+    assert seen == ["AnonymousUser"]
     request = WebsocketRequest(scope(session=store(key)))
     assert not (await aget_user(request)).is_authenticated
 

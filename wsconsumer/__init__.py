@@ -1,6 +1,12 @@
 """Class-based websocket consumers for Django, on raw ASGI. Read ``consumer.py`` first."""
 
 from .consumer import WebsocketConsumer
+from .disconnecting import (
+    adisconnect_session,
+    adisconnect_user,
+    disconnect_session,
+    disconnect_user,
+)
 from .exceptions import (
     BackendError,
     ConnectionClosed,
@@ -29,8 +35,12 @@ __all__ = [
     "WebsocketConsumer",
     "WsconsumerError",
     "abroadcast",
+    "adisconnect_session",
+    "adisconnect_user",
     "asgi_view",
     "broadcast",
+    "disconnect_session",
+    "disconnect_user",
 ]
 
 __version__ = "0.1.0"

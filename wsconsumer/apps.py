@@ -12,6 +12,8 @@ class WsconsumerConfig(AppConfig):
     def ready(self) -> None:
         from .checks import register_checks
         from .groups.declared import discover
+        from .logouts import connect_signals
 
         discover()
+        connect_signals()
         register_checks()

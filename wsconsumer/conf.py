@@ -164,6 +164,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     ),
     "RATE_LIMIT": Setting(None, _is_rate_or_none, EXPECTED_RATE, "20/s"),
     "RATE_LIMIT_PER_USER": Setting(None, _is_rate_or_none, EXPECTED_RATE, "100/s"),
+    "REVALIDATE_EVERY": Setting(
+        60.0, _is_seconds_or_none, "None or a number of seconds above 0", 60
+    ),
     "SEND_TIMEOUT": Setting(30.0, _is_seconds, "a number of seconds above 0", 30),
     "SLOW_HOOK_SECONDS": Setting(
         30.0, _is_seconds_or_none, "None or a number of seconds above 0", 30

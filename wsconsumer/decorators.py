@@ -11,6 +11,7 @@ from .escaping import escape
 from .handshake.authenticators import Asking, Found, Refused, check_authenticator
 from .handshake.request import WebsocketRequest
 from .handshake.views import websocket_application
+from .identities import ignore_session
 from .log_thread import log
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def _let_in(request: Any, found: Found) -> None:
         return found.user
 
     request.user, request.auth, request.auser = found.user, found.auth, auser
+    if not found.is_of_session:
+        ignore_session(request)
 
 
 def _refuse(request: HttpRequest, refused: Refused) -> HttpResponseBase:

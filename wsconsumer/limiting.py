@@ -17,6 +17,7 @@ from asgiref.sync import sync_to_async
 
 from .cancellation import Cause
 from .clients import User, entry_of, is_counted, user_of
+from .connection.own_client import close_for_denial
 from .connection.rating import rated
 from .groups.hub import hub
 from .protocol import CloseCode, ConnectionState
@@ -125,7 +126,8 @@ class Limiting:
             return await self._consumer.connect()
         log_crowd(self._consumer)
         after = [(b"retry-after", b"%d" % COME_BACK_AFTER)]
-        await self.connection.deny(HTTPStatus.TOO_MANY_REQUESTS, after, b"")
+        status = HTTPStatus.TOO_MANY_REQUESTS
+        await self.connection.deny(status, after, b"", close_for_denial(status, after))
         return None
 
     def _let_go(self) -> None:

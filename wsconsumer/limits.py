@@ -52,6 +52,9 @@ class Limits:
     max_tasks: int = cast("int", Limit())
     """Tasks of ``spawn()`` that may run at a time; 1,000."""
 
+    revalidate_every: float | None = cast("float | None", Limit())
+    """Seconds within which the session and the user are checked again; 60."""
+
     slow_hook_seconds: float | None = cast("float | None", Limit())
     """Seconds after which the log says where a hook waits; 30."""
 

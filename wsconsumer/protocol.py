@@ -121,25 +121,25 @@ class CloseCode(enum.IntEnum):
 _NEVER_SENT: Final = frozenset({1004, CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL})
 
 
-def check_close(code: object, reason: object) -> None:
+def check_close(code: object, reason: object, verb: str = "close()") -> None:
     """
     Refuse what an endpoint may not put in a close frame (RFC 6455 sections 5.5 and 7.4).
 
-    Raises ``TypeError`` or ``ValueError``; returns nothing.
+    Raises ``TypeError`` or ``ValueError``, in which ``verb`` was called; returns nothing.
     """
     if not isinstance(code, int) or isinstance(code, bool):
-        raise TypeError(f"close() expects code to be an int, got {quote(code)}.")
+        raise TypeError(f"{verb} expects code to be an int, got {quote(code)}.")
     if not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in _NEVER_SENT:
         raise ValueError(
-            f"close() can't send the close code {quote(code)}: RFC 6455 lets an endpoint send "
+            f"{verb} can't send the close code {quote(code)}: RFC 6455 lets an endpoint send "
             "1000-1003, 1007-1014 and 3000-4999. Use 1000, or a code of your own in 4000-4999."
         )
     if not isinstance(reason, str):
-        raise TypeError(f"close() expects reason to be a str, got {quote(reason)}.")
-    size = len(encode_text(reason, "close() reason"))
+        raise TypeError(f"{verb} expects reason to be a str, got {quote(reason)}.")
+    size = len(encode_text(reason, f"{verb} reason"))
     if size > MAX_REASON_BYTES:
         raise ValueError(
-            f"close() can't send a reason of {size} bytes: a close frame has room for "
+            f"{verb} can't send a reason of {size} bytes: a close frame has room for "
             f"{MAX_REASON_BYTES} bytes of UTF-8 (RFC 6455 section 5.5). Shorten it."
         )
 

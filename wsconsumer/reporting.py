@@ -195,8 +195,12 @@ def log_crowd(consumer: Requested) -> None:
 
 def loaded_user(request: HttpRequest) -> object:
     """Return the user of a request; ``None``, or Django's ``empty`` where it was not loaded."""
-    user = getattr(request, "user", None)
-    return vars(user).get("_wrapped") if isinstance(user, LazyObject) else user
+    return loaded(getattr(request, "user", None))
+
+
+def loaded(value: object) -> object:
+    """Return what a lazy object has loaded, Django's ``empty`` if nothing, or else the value."""
+    return vars(value).get("_wrapped") if isinstance(value, LazyObject) else value
 
 
 def describe_user(request: HttpRequest) -> str:

@@ -13,6 +13,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
+from .belonging import Belonging
 from .cancellation import Cancellations, Cause, consists_of, contains
 from .connected import answering  # noqa: F401  # it hears orders
 from .connection.connection import STOP_TIMEOUT, Connection
@@ -26,6 +27,7 @@ from .groups.member import Member
 from .groups.orders import listen
 from .hints import NotConnected
 from .hooks import check_answer
+from .identities import hash_of_session
 from .limiting import Limiting, Place
 from .protocol import Action, CloseCode, ConnectionState, empty_message
 from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, log_too_big
@@ -66,7 +68,7 @@ class Consumer(Protocol):
     async def group_reset(self, group: str) -> None: ...
 
 
-class Session(Limiting, Spawning, GroupHooks):
+class Session(Belonging, Limiting, Spawning, GroupHooks):
     """
     Runs one consumer; ``connection`` is there once it is being served.
 
@@ -82,6 +84,7 @@ class Session(Limiting, Spawning, GroupHooks):
         "_deadline",
         "_dropped",
         "_expires",
+        "_hashed",
         "_hears_groups",
         "_hears_resets",
         "_hub",
@@ -105,11 +108,18 @@ class Session(Limiting, Spawning, GroupHooks):
         self.member: Member | None = None
         self._expires = inf
         self._place: Place | None = None
+        self._hashed = ("", "")  # nothing yet
 
     @property
     def consumer(self) -> Consumer:
         """The consumer that is served, until the end."""
         return self._consumer
+
+    def hash_of(self, key: str) -> str:
+        """Return the hash of the key of the session, which is made only once."""
+        if self._hashed[0] != key:
+            self._hashed = (key, hash_of_session(key))
+        return self._hashed[1]
 
     def expire_at(self, timestamp: float) -> None:
         """Close with 4401 at a time, in seconds since 1970; of several, the first counts."""
@@ -200,7 +210,7 @@ class Session(Limiting, Spawning, GroupHooks):
     async def _connect(self) -> bool:
         """Let the consumer decide; return whether the connection was accepted."""
         connection = self.connection
-        if not await connection.receive_connect():
+        if not await connection.receive_connect() or await self._is_refused():
             return False
         self._begin_limits()
         self.handling = {"type": "websocket.connect"}
@@ -214,6 +224,7 @@ class Session(Limiting, Spawning, GroupHooks):
                 raise
         self.handling = None
         await self._end_connecting()
+        self._begin_belonging()
         if connection.accepted and connection.speaks_own:
             self._monitor.heartbeats.add(connection, self._loop.time())
         return connection.accepted

@@ -21,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .escaping import quote
 from .exceptions import InvalidState
+from .identities import login_of
 from .log_thread import log
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class FreshSession:
     def __enter__(self) -> SessionBase:
         old = _session_of(self._request)
         key = _key_of(old)
-        store = _store_class(old)(key)
+        store = store_class(old)(key)
         store.keys()  # loads it
         if store.session_key != key:
             if store.session_key is not None:
@@ -127,7 +128,7 @@ def _key_of(session: SessionBase) -> str:
     )
 
 
-def _store_class(session: SessionBase) -> type[SessionBase]:
+def store_class(session: SessionBase) -> type[SessionBase]:
     """Return the project's class of a session, which may be a snapshot or lazy."""
     kind: type[SessionBase] = session.__class__
     return getattr(kind, "snapshot_of", kind)
@@ -140,6 +141,7 @@ def make_snapshot(session: SessionBase, key: str | None) -> None:
     """Let a session be read and ended, but not be saved, from now on."""
     session.__class__ = _snapshot_class(type(session))
     session.handshake_key = key  # type: ignore[attr-defined]  # of the class we gave it
+    session.handshake_login = login_of(session)  # type: ignore[attr-defined]  # the same
     session.modified = False
 
 

@@ -14,7 +14,7 @@ import atexit
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -28,7 +28,7 @@ from . import conf, databases
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractContextManager
-    from contextvars import Token
+    from contextvars import Context, Token
 
     from django.http import HttpRequest
 
@@ -231,6 +231,11 @@ def in_handshake_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, 
     if is_decided():
         return sync_to_async(function)
     return sync_to_async(function, thread_sensitive=False, executor=handshake_threads())
+
+
+def context_of_caller() -> Context | None:
+    """Return the running context if a caller, and not ``pin()``, has decided on the thread."""
+    return copy_context() if is_decided() and _request.get() is None else None
 
 
 def are_handshakes_full() -> bool:

@@ -6,13 +6,14 @@ import asyncio
 import logging
 
 import pytest
+from django.db import connections, transaction
 from django.test import override_settings
 
 from wsconsumer import WebsocketConsumer
 from wsconsumer.groups import orders
-from wsconsumer.groups.hub import hub
+from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.names import check_group
-from wsconsumer.groups.orders import CHANNEL, Order, atell, heard_by, listen, tell
+from wsconsumer.groups.orders import CHANNEL, Order, atell, heard_by, listen, tell, tell_now
 from wsconsumer.test import connect
 
 
@@ -76,6 +77,33 @@ async def test_listening_twice_is_listening_once(heard: Heard) -> None:
         await atell(Ring(2))
         assert [await heard.wait(), await heard.wait()] == [Ring(1), Ring(2)]
         assert heard.orders.empty()
+
+
+@pytest.mark.parametrize("is_rolled_back", [False, True], ids=["committed", "rolled-back"])
+async def test_at_once_although_in_a_transaction(
+    is_rolled_back: bool, pg: str, heard: Heard
+) -> None:
+    """On PostgreSQL what a transaction tells comes with its commit, unless it has to come now."""
+    groups = {"BACKEND": "wsconsumer.groups.postgres.PostgresBackend", "LOCATION": pg}
+
+    def work(loop: asyncio.AbstractEventLoop) -> Ring:
+        with transaction.atomic(using=pg):
+            tell(Ring(2))
+            tell_now(Ring(1))
+            first = asyncio.run_coroutine_threadsafe(heard.wait(), loop).result(10)
+            transaction.set_rollback(is_rolled_back, using=pg)
+        tell_now(Ring(3))
+        connections.close_all()
+        return first
+
+    with override_settings(WSCONSUMER={"GROUPS": groups}):
+        listen()
+        await hub()._subscriptions.subscribe(CHANNEL)  # noqa: SLF001  # to wait for it
+        try:
+            assert await asyncio.to_thread(work, asyncio.get_running_loop()) == Ring(1)
+            assert await heard.wait() == Ring(3 if is_rolled_back else 2)
+        finally:
+            await close_hub()
 
 
 async def test_what_fails_stops_no_later_order(

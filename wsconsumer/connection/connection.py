@@ -230,24 +230,27 @@ class Connection:
             body = encode_text(body, f"{self.owner}.reject() body")
             if body and not any(name == b"content-type" for name, _ in lines):
                 lines.append((b"content-type", b"text/plain; charset=utf-8"))
-        await self.deny(status, lines, body)
+        await self.deny(status, lines, body, close_for_denial(status, lines))
 
     async def deny(
-        self, status: int, headers: Sequence[Header], body: bytes, *, is_answer: bool = True
+        self,
+        status: int,
+        headers: Sequence[Header],
+        body: bytes,
+        closed: tuple[int, str] | None,
     ) -> None:
         """
         Send a denial response, whole where the server speaks the ASGI extension for it.
 
         Elsewhere ASGI has only a close before accept: a bare 403. A client that speaks our
-        subprotocol gets a close code for an ``is_answer``, since its page can see no status.
+        subprotocol is ``closed`` with this code and reason instead: its page can see no status.
         """
-        closed = close_for_denial(status, headers) if is_answer and self._offers_own else None
         self._check(Action.REJECT)
         self._move(TRANSITIONS[self.state][Action.REJECT])
         self.rejected_with = int(status)
         headers, body = framed_response(status, headers, body)
         try:
-            if closed is not None:
+            if closed is not None and self._offers_own:
                 await self.server_send({"type": "websocket.accept", "subprotocol": OWN_SUBPROTOCOL})
                 await self._send_close(*closed)
                 await self.await_disconnect()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..loops import PerLoop
 from ..protocol import ConnectionState
+from .closing import Closing
 from .deadlines import Deadlines
 from .draining import Draining
 from .heartbeats import Heartbeats
@@ -27,6 +28,8 @@ from .timeline import Timeline
 from .watchdog import Pulse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..protocol import Event
     from .idling import Listening
     from .read_ahead import Reader
@@ -56,6 +59,9 @@ if TYPE_CHECKING:
         def consumer(self) -> Any: ...
 
         @property
+        def revalidate_every(self) -> float | None: ...
+
+        @property
         def member(self) -> Member | None: ...
 
         def look_after(self, now: float) -> None: ...
@@ -76,6 +82,7 @@ class Monitor:
     closed if their client is silent. ``connecting``: the sessions that have to decide by a time.
     ``user_buckets``: the tokens that the connections of a user share. ``slow_hooks``: what is told.
     ``draining``: those that are closed since the server is going to stop.
+    ``closing``: the closes of many.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -88,16 +95,32 @@ class Monitor:
         self._pulse = Pulse()
         self.heartbeats = Heartbeats()
         self.deadlines = Deadlines()
+        self.closing = Closing()
         self.idling = Idling(self.deadlines)
         self.draining = Draining(self.deadlines)
         self.connecting: Timeline[Undecided] = Timeline()
         self.user_buckets = UserBuckets()
         self.slow_hooks = SlowHooks()
+        # In the order in which they are called; a second time is once.
+        self._at_tick: dict[Callable[[float], None], None] = dict.fromkeys(
+            (
+                self.heartbeats.look_after,
+                self.deadlines.look_after,
+                self.idling.look_after,
+                self.draining.look_after,
+                self.user_buckets.look_after,
+                self._give_up_undecided,
+            )
+        )
 
     @property
     def sessions(self) -> tuple[Watched, ...]:
         """The sessions of this event loop, in the order in which they began."""
         return tuple(self._seen)
+
+    def is_watching(self, session: Watched) -> bool:
+        """Return whether a session has not ended, as others of ``sessions`` may have meanwhile."""
+        return session in self._seen
 
     def watch(self, session: Watched) -> None:
         """Look after a session from now on."""
@@ -111,6 +134,7 @@ class Monitor:
         del self._seen[session]
         self.heartbeats.forget(session.connection)
         self.deadlines.forget(session.connection)
+        self.closing.forget(session.connection)
         self.idling.forget(session)
         self.draining.forget(session)
         self.connecting.drop(session)
@@ -128,6 +152,10 @@ class Monitor:
         """Close all sessions, one by one, within so many seconds; return the event of their end."""
         return self.draining.begin(self._seen, self._loop.time(), seconds)
 
+    def call_at_ticks(self, look_after: Callable[[float], None]) -> None:
+        """Call this at each tick, with the time of the loop's clock, from now on."""
+        self._at_tick[look_after] = None
+
     def tick(self) -> None:
         """Look at every session once."""
         if self._seen:  # nobody would stop the pulse again
@@ -144,11 +172,10 @@ class Monitor:
                 session.look_after(now)
             if session.member is not None:
                 session.member.look_after(now)
-        self.heartbeats.look_after(now)
-        self.deadlines.look_after(now)
-        self.idling.look_after(now)
-        self.draining.look_after(now)
-        self.user_buckets.look_after(now)
+        for look_after in self._at_tick:
+            look_after(now)
+
+    def _give_up_undecided(self, now: float) -> None:
         for undecided in self.connecting.take_due(now):
             undecided.give_up_connecting()
 

@@ -27,6 +27,7 @@ from .histories import histories
 from .keeping import KeepingBackend
 from .leases import leases
 from .leasing import LeasingBackend
+from .names import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,8 +88,8 @@ class MemoryBackend(KeepingBackend, LeasingBackend):
 
     def publish_sync(self, group: str, body: bytes) -> None:
         peers = self._peers()
-        if not peers and not is_serving():
-            _explain_alone()
+        if not group.startswith(RESERVED):  # what is not the project's own call is no mistake
+            self.explain_if_alone("A broadcast was made", peers)
         slow = {delivery for backend in peers if (delivery := backend.hand_over(group, body))}
         self._wait(peers, slow)
 
@@ -118,8 +119,7 @@ class MemoryBackend(KeepingBackend, LeasingBackend):
 
     def append_sync(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:
         peers = self._peers()
-        if not peers and not is_serving():
-            _explain_alone()
+        self.explain_if_alone("A broadcast was made", peers)
         slow: set[Future[None]] = set()
 
         def publish(position: Position) -> None:
@@ -158,6 +158,11 @@ class MemoryBackend(KeepingBackend, LeasingBackend):
     async def aclose(self) -> None:
         with _lock:
             _started.pop(self, None)
+
+    def explain_if_alone(self, what: str, peers: Sequence[MemoryBackend] | None = None) -> None:
+        """Say once that what was done reaches nobody, if no websockets are served here."""
+        if not (self._peers() if peers is None else peers) and not is_serving():
+            _explain_alone(what)
 
     def _peers(self) -> list[MemoryBackend]:
         with _lock:
@@ -230,16 +235,18 @@ def _explain_workers() -> None:
             logger,
             logging.WARNING,
             "%s, and the memory backend of groups reaches this process only: members in others "
-            "miss what is broadcast here. Name a backend that carries to them in "
-            "WSCONSUMER['GROUPS'], such as wsconsumer.groups.redis.RedisBackend.",
+            "miss what is broadcast here, and websockets in others stay open after a logout. Name "
+            "a backend that carries to them in WSCONSUMER['GROUPS'], such as "
+            "wsconsumer.groups.redis.RedisBackend.",
             evidence,
         )
 
 
 @cache
-def _explain_alone() -> None:
+def _explain_alone(what: str) -> None:
     logger.warning(
-        "A broadcast was made in a process that serves no websockets, and the memory backend of "
-        "groups reaches this process only. Name a backend that carries to others in "
-        "WSCONSUMER['GROUPS'], such as wsconsumer.groups.redis.RedisBackend."
+        "%s in a process that serves no websockets, and the memory backend of groups reaches this "
+        "process only. Name a backend that carries to others in WSCONSUMER['GROUPS'], such as "
+        "wsconsumer.groups.redis.RedisBackend.",
+        what,
     )

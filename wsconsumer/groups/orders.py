@@ -10,17 +10,21 @@ of order. Delivery is that of the engine: at most once.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from ..counters import counters
 from ..escaping import escape, quote
 from ..log_thread import log
+from ..loops import PerLoop, in_thread
 from .envelope import named, split_named
 from .hub import hub, started_hub
+from .keeping import KeepingBackend
 from .loading import sync_backend
 from .names import RESERVED
 
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger("wsconsumer.groups")
+
+PATIENCE: Final = 5.0
+"""Seconds that a transaction waits while another thread tells."""
 
 CHANNEL: Final = f"{RESERVED}orders"
 """Where orders travel."""
@@ -44,6 +51,8 @@ class _Kind(NamedTuple):
     decode: Callable[[bytes], Any]
     obey: Callable[[Any], None]
 
+
+_early: PerLoop[object] = PerLoop(object)
 
 _kinds: dict[str, _Kind] = {}
 
@@ -69,6 +78,17 @@ def listen() -> None:
         log(logger, logging.ERROR, "This process hears no orders of others: %s", escape(error))
 
 
+def listen_early() -> None:
+    """
+    Begin to listen with the first scope that an event loop gets, of whatever type.
+
+    Whoever has just logged out elsewhere may be the first to ask for a websocket here.
+    """
+    if _early.peek() is None:
+        _early.get()
+        listen()
+
+
 def tell(order: Order) -> None:
     """
     Tell every process, from a thread without an event loop.
@@ -76,6 +96,32 @@ def tell(order: Order) -> None:
     Raises ``BackendError`` if the engine does not take it.
     """
     sync_backend().publish_sync(CHANNEL, body_of(order))
+
+
+def tell_now(order: Order) -> None:
+    """
+    Tell every process, also where ``tell()`` would be a part of this thread's transaction.
+
+    It would only be told with the commit then, and an error would break the transaction.
+    """
+    backend = sync_backend()
+    if isinstance(backend, KeepingBackend) and _is_part_of_transaction(backend):
+        in_thread(partial(_tell_alone, order)).result(PATIENCE)
+    else:
+        tell(order)
+
+
+def _is_part_of_transaction(backend: KeepingBackend) -> bool:
+    aliases = [one.alias for one in connections.all(initialized_only=True) if one.in_atomic_block]
+    return any(map(backend.is_part_of_transaction, aliases))
+
+
+def _tell_alone(order: Order) -> None:
+    """Tell from a thread that ends: with database connections of its own."""
+    try:
+        tell(order)
+    finally:
+        connections.close_all()
 
 
 async def atell(order: Order) -> None:

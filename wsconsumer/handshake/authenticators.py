@@ -15,10 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asgiref.sync import async_to_sync
+from django.contrib.auth import aget_user, get_user
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpResponse, JsonResponse
 
 from ..escaping import quote
+from ..reporting import loaded
 from .expiry import expiry_of
 
 if TYPE_CHECKING:
@@ -35,11 +37,16 @@ with the status that *they* got, and such an error is ours.
 
 
 class Found(NamedTuple):
-    """Who asks for a websocket, and until when (in seconds since 1970) that is known."""
+    """
+    Who asks for a websocket, and until when (in seconds since 1970) that is known.
+
+    ``is_of_session``: it is the user of the session's cookie, whom the authenticator found there.
+    """
 
     user: Any
     auth: Any
     expires: float | None
+    is_of_session: bool = False
 
 
 class Refused(NamedTuple):
@@ -142,7 +149,8 @@ class Asking:
         expires = expiry_of(auth)
         if expires is not None and expires <= time.time():
             return self.refuse(f"{_name(authenticator)} let in a token that has expired")
-        return Found(user, auth, expires)
+        is_of_session = authenticator in (aget_user, get_user) or loaded(user) is loaded(before)
+        return Found(user, auth, expires, is_of_session)
 
     def _refuse_with(self, authenticator: object, error: Exception) -> Refused | None:
         status = _status_of(error)

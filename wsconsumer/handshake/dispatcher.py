@@ -8,7 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..connection.connection import Connection
+from ..connection.own_client import close_for_denial
 from ..escaping import escape, quote
+from ..groups.orders import listen_early
 from ..log_thread import enable_loggers, log, log_thread
 from ..per_thread import adapt_handlers, enter_websocket, leave_websocket
 from ..servers import adapt, current_task
@@ -51,6 +53,7 @@ class WebsocketDispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         note_serving()
         watch_for_stop()
+        listen_early()
         if scope["type"] != "websocket":
             await self.serve_other(scope, receive, send)
             return
@@ -122,5 +125,7 @@ def _refuse(scope: Scope, problem: str) -> Denial:
 async def _deny(denial: Denial, scope: Scope, receive: Receive, send: Send) -> None:
     connection = Connection("WebsocketDispatcher", scope, receive, send)
     if await connection.receive_connect():
-        answer = denial.status, denial.headers, denial.body
-        await connection.deny(*answer, is_answer=denial.is_answer)
+        closed = None if denial.code is None else (denial.code, f"{denial.status}")
+        if denial.is_answer:
+            closed = close_for_denial(denial.status, denial.headers)
+        await connection.deny(denial.status, denial.headers, denial.body, closed)

@@ -39,6 +39,7 @@ from ..clients import entry_of, is_counted
 from ..counters import counters
 from ..escaping import escape, message_of
 from ..log_thread import log
+from ..refusals import STATUS, find_verdict, log_refused
 from ..serving import is_draining
 from ..sessions import make_snapshot
 from ..threads import are_handshakes_full, in_handshake_thread
@@ -77,13 +78,15 @@ class Denial(NamedTuple):
     """
     The request gets an HTTP response, and no websocket.
 
-    ``is_answer``: it is the project's own, to a request from where requests may come from.
+    ``is_answer``: it is the project's own, to a request from where requests may come from. Its
+    status becomes the close code of a client that speaks our subprotocol; else there is ``code``.
     """
 
     status: int
     headers: Sequence[Header] = ()
     body: bytes = b""
     is_answer: bool = False
+    code: int | None = None
 
 
 class Handshake(BaseHandler):
@@ -133,6 +136,10 @@ class Handshake(BaseHandler):
         response = self.get_response(request)
         try:
             if isinstance(response, UpgradeResponse):
+                verdict = find_verdict(request)
+                if verdict is not None:
+                    log_refused(request, verdict)
+                    return Denial(STATUS, code=verdict.code)
                 _protect_session(request, response.application)
                 return Upgrade(response.application, _cookies(response), request)
             redirect = explain_redirect(request, response)

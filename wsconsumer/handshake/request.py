@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from sys import intern
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
@@ -76,6 +77,7 @@ class WebsocketRequest(ASGIRequest):
         # The names are the same for every client, and stay for as long as the websocket is open.
         self.META = {intern(name): value for name, value in self.META.items()}
         self.scope = scope
+        self.wsconsumer_began = monotonic()
         for name in ("user", "session"):
             if name in scope:
                 setattr(self, name, scope[name])

@@ -15,6 +15,7 @@ from unittest import TestCase
 
 from django.test.utils import TestContextDecorator
 
+from .. import refusals
 from ..groups.hub import exchange_hub
 from ..groups.loading import use_instead
 from ..loops import PerLoop
@@ -101,6 +102,8 @@ class _OwnHub:
     """The kit's hub in an event loop, as long as somebody uses it."""
 
     def __init__(self) -> None:
+        # An earlier test may have had the same session key, and disconnected it.
+        refusals.sessions.clear()
         self._users = 0
         self._before: Hub | None = None
 
