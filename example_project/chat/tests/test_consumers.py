@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from django.urls import reverse
 
 from chat.consumers import RoomConsumer, RoomsConsumer
 from chat.messages import Enter, IsTyping, List, Rooms, Said, Say, Typing, Welcome
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from wsconsumer.test import Websocket
+    from wsconsumer.test import Websocket, WebsocketClient
 
 # What these tests await of the ORM sees what their fixtures wrote.
 pytestmark = pytest.mark.usefixtures("websocket_client")
@@ -196,3 +197,13 @@ async def test_the_list_of_rooms(lobby: Room) -> None:
         assert await ws.request(List()) == rooms
         await abroadcast("chat.rooms", "another")
         assert await ws.receive() == "another"
+
+
+async def test_a_logout_in_another_tab(
+    ada: User, lobby: Room, websocket_client: WebsocketClient
+) -> None:
+    """Who logs out on any page is in no room any more, in whatever tab."""
+    await websocket_client.aforce_login(ada)
+    async with websocket_client.connect(reverse("chat:room-socket", args=["lobby"])) as ws:
+        await websocket_client.post(reverse("accounts:logout"))
+        assert await ws.receive_close() == 4501
