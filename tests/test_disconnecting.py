@@ -237,6 +237,34 @@ async def test_a_search_goes_on_after_a_slice(monkeypatch: pytest.MonkeyPatch) -
         assert await bob.receive_close() == 4501
 
 
+class Broken(SessionStore):
+    """An engine whose keys can't be read any more."""
+
+    is_broken = False
+
+    @property
+    def session_key(self) -> str:
+        if self.is_broken:
+            raise RuntimeError("the key is gone")
+        return "b" * 32
+
+
+async def test_an_engine_of_sessions_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the other websockets are found."""
+    broken: Any = Broken()
+    wire = Wire(CONNECT)
+    app = Ended.as_asgi()(scope(session=broken), wire.receive, wire.send)
+    async with connect(Ended, user=ADA) as ws:
+        task = asyncio.create_task(app)
+        await wire.until_sent(1)
+        broken.is_broken = True
+        await adisconnect_user(ADA)
+        assert await ws.receive_close() == 4501
+    wire.put(disconnect())
+    await task
+    assert "Ended: a disconnected user or session can't be told from others." in caplog.messages
+
+
 async def test_what_is_closed_already() -> None:
     """A websocket that is closing keeps its own code."""
 

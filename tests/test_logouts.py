@@ -20,10 +20,11 @@ from django.test import Client, override_settings
 from django.urls import path
 
 from tests.test_disconnecting import Ended, session
-from wsconsumer import BackendError, disconnect_user, logouts, refusals
+from wsconsumer import BackendError, asgi_view, disconnect_user, logouts, refusals
 from wsconsumer.counters import counters
 from wsconsumer.decorators import authenticate_with
 from wsconsumer.logouts import connect_signals
+from wsconsumer.protocol import OWN_SUBPROTOCOL
 from wsconsumer.test import WebsocketClient, connect, run_on_commit
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def meanwhile(view: Any) -> Any:
 urlpatterns = [
     path("ws/", Ended.as_view()),
     path("ws/token/", authenticate_with(by_token)(Ended.as_view())),
+    path("ws/mounted/", asgi_view(Ended.as_asgi())),
     path("ws/meanwhile/", meanwhile(Ended.as_view())),
     path("logout/", log_out),
     path("logout/async/", log_out_async),
@@ -140,10 +142,13 @@ async def test_a_cookie_that_is_kept(page: WebsocketClient) -> None:
         await page.get("/logout/")
         assert await ws.receive_close() == 4501
         page.cookies["sessionid"] = cookie
-        async with page.connect("/ws/") as again:
-            assert again.denial is not None
-            assert again.denial.status == 403
-    assert counters["disconnected_refused"] == 1
+        for url in ("/ws/", "/ws/mounted/"):
+            async with page.connect(url) as again:
+                assert again.denial is not None
+                assert again.denial.status == 403
+        async with page.connect("/ws/", subprotocols=[OWN_SUBPROTOCOL]) as again:
+            assert await again.receive_close() == 4501
+    assert counters["disconnected_refused"] == 3
 
 
 async def test_another_session_stays(page: WebsocketClient, phone: WebsocketClient) -> None:
@@ -311,6 +316,20 @@ AWAY = {
         "OPTIONS": {"TIMEOUT": 0.5},
     }
 }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_autocommit() -> None:
+    """Whoever commits by hand is told of at once, since no commit is heard of."""
+    ada = User.objects.create_user("ada")
+    transaction.set_autocommit(False)
+    try:
+        with override_settings(WSCONSUMER=AWAY):
+            deactivate(ada)
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert counters["disconnect_lost"] == 1
 
 
 @pytest.mark.django_db(transaction=True)

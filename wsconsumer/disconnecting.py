@@ -8,6 +8,7 @@ come and looks once through its websockets for all of them, a slice at a time: r
 from __future__ import annotations
 
 import asyncio
+import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -27,6 +28,7 @@ from .groups.loading import sync_backend
 from .groups.memory import MemoryBackend
 from .groups.orders import Order, atell, heard_by, tell
 from .identities import UserKey, hash_of_session, key_of_session, key_of_user
+from .log_thread import log
 from .loops import PerLoop, in_event_loop, start_task
 from .protocol import CloseCode, ConnectionState, check_close
 from .refusals import Verdict
@@ -34,6 +36,8 @@ from .reporting import loaded_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+logger = logging.getLogger("wsconsumer.consumer")
 
 GATHER: Final = 0.05
 """Seconds from one search to the next: what is ordered meanwhile is searched for together."""
@@ -213,11 +217,21 @@ class Search:
         watching = monitor()
         for number, session in enumerate(watching.sessions, 1):
             if watching.is_watching(session) and session.connection.state in _ALIVE:
-                verdict = _verdict_on(session, wanted)
-                if verdict is not None:
-                    close(session, verdict.code, verdict.reason, "disconnected")
+                self._look_at(session, wanted)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
+
+    def _look_at(self, session: Any, wanted: Mapping[str | UserKey, Verdict]) -> None:
+        try:
+            verdict = _verdict_on(session, wanted)
+        except Exception as error:  # noqa: BLE001  # an engine of sessions may be the project's
+            # The others are to be found all the same.
+            text = "%s: a disconnected user or session can't be told from others."
+            owner = session.connection.owner
+            log(logger, logging.ERROR, text, owner, error=error, from_stranger=True)
+            return
+        if verdict is not None:
+            close(session, verdict.code, verdict.reason, "disconnected")
 
 
 def _verdict_on(session: Any, wanted: Mapping[str | UserKey, Verdict]) -> Verdict | None:

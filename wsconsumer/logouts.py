@@ -65,7 +65,7 @@ def on_logout(request: HttpRequest | None = None, **_: object) -> None:
     """
     session = getattr(request, "session", None)
     key = getattr(session, "handshake_key", None) or getattr(session, "session_key", None)
-    if not key:
+    if not isinstance(key, str) or not key:
         return
     order = order_for_session(key, CloseCode.DISCONNECTED, "logged out")
     if in_event_loop():
@@ -120,7 +120,11 @@ def _close_after_commit(user: Any, using: str, code: CloseCode, reason: str) -> 
     if key_of_user(user) is None:
         return  # of a kind that no order can name, which is left to revalidate_every
     order = order_for_user(user, code, reason)
-    transaction.on_commit(partial(_quietly, tell, order), using)
+    try:
+        transaction.on_commit(partial(_quietly, tell, order), using)
+    except transaction.TransactionManagementError:
+        # Whoever has switched autocommit off commits when they like, and nobody hears of it.
+        _quietly(tell_now, order)
 
 
 def _quietly(tell: Callable[[Order], None], order: Order) -> None:

@@ -112,8 +112,8 @@ def tell_now(order: Order) -> None:
 
 
 def _is_part_of_transaction(backend: KeepingBackend) -> bool:
-    aliases = [one.alias for one in connections.all(initialized_only=True) if one.in_atomic_block]
-    return any(map(backend.is_part_of_transaction, aliases))
+    opened = connections.all(initialized_only=True)
+    return any(backend.is_part_of_transaction(one.alias) for one in opened)
 
 
 def _tell_alone(order: Order) -> None:
