@@ -381,6 +381,7 @@ def test_a_project_without_users(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_connected_once() -> None:
     """However often the app is made ready, a logout is told once."""
+    connect_signals()  # other tests may have made models of users since
     before = len(user_logged_out.receivers), len(post_save.receivers)
     connect_signals()
     assert (len(user_logged_out.receivers), len(post_save.receivers)) == before

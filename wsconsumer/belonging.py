@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .disconnecting import close
+from .identities import hash_of_session
 from .protocol import ConnectionState
 from .refusals import STATUS, find_verdict, log_refused
 from .revalidating import revalidation
@@ -27,7 +28,15 @@ class Belonging:
     if TYPE_CHECKING:
         connection: Connection
         _consumer: Any
+        _hashed: dict[str, str]
         _limits: Limits
+
+    def hash_of(self, key: str) -> str:
+        """Return the hash of the key of the session, which is made only once."""
+        found = self._hashed.get(key)
+        if found is None:
+            found = self._hashed[key] = hash_of_session(key)
+        return found
 
     @property
     def revalidate_every(self) -> float | None:

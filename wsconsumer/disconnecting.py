@@ -46,7 +46,8 @@ SLICE: Final = 200
 """Websockets that are looked at in one turn of the event loop."""
 
 
-_ALIVE: Final = (ConnectionState.CONNECTING, ConnectionState.OPEN)
+CLOSABLE: Final = (ConnectionState.CONNECTING, ConnectionState.OPEN)
+"""The states in which a connection can be closed."""
 
 
 class DisconnectUser(Order, frozen=True):
@@ -216,7 +217,7 @@ class Search:
     async def _look_for(self, wanted: Mapping[str | UserKey, Verdict]) -> None:
         watching = monitor()
         for number, session in enumerate(watching.sessions, 1):
-            if watching.is_watching(session) and session.connection.state in _ALIVE:
+            if watching.is_watching(session) and session.connection.state in CLOSABLE:
                 self._look_at(session, wanted)
             if number % SLICE == 0:
                 await asyncio.sleep(0)

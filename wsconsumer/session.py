@@ -27,7 +27,6 @@ from .groups.member import Member
 from .groups.orders import listen
 from .hints import NotConnected
 from .hooks import check_answer
-from .identities import hash_of_session
 from .limiting import Limiting, Place
 from .protocol import Action, CloseCode, ConnectionState, empty_message
 from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, log_too_big
@@ -108,18 +107,12 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         self.member: Member | None = None
         self._expires = inf
         self._place: Place | None = None
-        self._hashed = ("", "")  # nothing yet
+        self._hashed: dict[str, str] = {}
 
     @property
     def consumer(self) -> Consumer:
         """The consumer that is served, until the end."""
         return self._consumer
-
-    def hash_of(self, key: str) -> str:
-        """Return the hash of the key of the session, which is made only once."""
-        if self._hashed[0] != key:
-            self._hashed = (key, hash_of_session(key))
-        return self._hashed[1]
 
     def expire_at(self, timestamp: float) -> None:
         """Close with 4401 at a time, in seconds since 1970; of several, the first counts."""

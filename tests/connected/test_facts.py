@@ -19,12 +19,12 @@ from wsconsumer.connected.facts import (
     MAX_GROUPS,
     MAX_PATH,
     SHOWN,
-    hash_of_session,
     session_hash,
     text_of,
     user_of,
 )
 from wsconsumer.groups.hub import close_hub
+from wsconsumer.identities import hash_of_session
 from wsconsumer.servers import server_of
 from wsconsumer.servers.granian import GranianConnection
 from wsconsumer.sessions import make_snapshot

@@ -11,8 +11,9 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.cache import SessionStore
 
 from tests.connected.members import Member, Other, asked
-from wsconsumer.connected.facts import SHOWN, hash_of_session
+from wsconsumer.connected.facts import SHOWN
 from wsconsumer.connected.questions import Selection, WhoIsConnected, session_named
+from wsconsumer.identities import hash_of_session
 from wsconsumer.test import connect
 
 KEY = "k" * 32

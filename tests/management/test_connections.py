@@ -16,10 +16,11 @@ from tests.connected.members import Hanging, Member, Other
 from wsconsumer import BackendError, serving
 from wsconsumer.connected import asking
 from wsconsumer.connected.asking import Answers
-from wsconsumer.connected.facts import Facts, hash_of_session
+from wsconsumer.connected.facts import Facts
 from wsconsumer.connected.questions import Answer
 from wsconsumer.connected.words import age_in_words
 from wsconsumer.groups.memory import MemoryBackend
+from wsconsumer.identities import hash_of_session
 from wsconsumer.management import connections
 from wsconsumer.processes import Process, this_process
 from wsconsumer.test import connect, real_engine

@@ -17,7 +17,7 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import include, path
 
 from tests.staff.site import installed
-from wsconsumer.connected.facts import hash_of_session
+from wsconsumer.identities import hash_of_session
 from wsconsumer.test import WebsocketClient, real_engine
 
 if TYPE_CHECKING:

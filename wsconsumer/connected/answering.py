@@ -17,6 +17,7 @@ import msgspec
 
 from ..connection.monitor import monitor
 from ..counters import counters
+from ..disconnecting import CLOSABLE, close
 from ..escaping import escape
 from ..exceptions import BackendError
 from ..groups.hub import started_hub
@@ -26,7 +27,6 @@ from ..loops import PerLoop, start_task
 from ..processes import this_process
 from ..protocol import check_close
 from ..serving import is_draining
-from .closing import CLOSABLE, close
 from .facts import facts_of, loop_name, name_of
 from .questions import Answer, Disconnect, WhoIsConnected, channel_of
 

@@ -14,10 +14,10 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 from django.contrib.sessions.backends.base import SessionBase
-from django.utils.crypto import salted_hmac
 from django.utils.functional import empty
 
 from ..escaping import quote
+from ..identities import hash_of_session
 from ..loops import PerLoop
 from ..reporting import loaded_user
 from ..servers import server_of
@@ -146,9 +146,3 @@ def session_hash(request: HttpRequest) -> str | None:
         return None
     key = getattr(session, "handshake_key", None) or session.session_key  # type: ignore[union-attr]  # it is one
     return None if key is None else hash_of_session(key)
-
-
-def hash_of_session(key: str) -> str:
-    """Return what stands for a session key wherever it travels."""
-    digest: str = salted_hmac("wsconsumer.sessions", key, algorithm="sha256").hexdigest()
-    return digest[:32]

@@ -16,8 +16,9 @@ from msgspec import Meta
 
 from ..groups.names import RESERVED
 from ..groups.orders import Order
+from ..identities import hash_of_session
 from ..processes import Process  # noqa: TC001  # msgspec reads it
-from .facts import SHOWN, Facts, hash_of_session, id_of, name_of, session_hash, user_of
+from .facts import SHOWN, Facts, id_of, name_of, session_hash, user_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
