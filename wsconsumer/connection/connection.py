@@ -233,11 +233,7 @@ class Connection:
         await self.deny(status, lines, body, close_for_denial(status, lines))
 
     async def deny(
-        self,
-        status: int,
-        headers: Sequence[Header],
-        body: bytes,
-        closed: tuple[int, str] | None,
+        self, status: int, headers: Sequence[Header], body: bytes, closed: tuple[int, str] | None
     ) -> None:
         """
         Send a denial response, whole where the server speaks the ASGI extension for it.
