@@ -255,6 +255,7 @@ def test_public_names() -> None:
 WALL_CLOCK = {
     "handshake.authenticators": "a token that has ended is refused",
     "connection.deadlines": "how long a token still lasts, measured once",
+    "validity": "whether a session has expired, as Django sees it",
     "servers.daphne.flow": "daphne's own note of its last ping",
 }
 """The modules that read the wall clock, and what for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .connected import answering  # noqa: F401  # it hears orders, as what follows does
 from .disconnecting import close
 from .identities import hash_of_session
 from .protocol import ConnectionState

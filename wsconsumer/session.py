@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from .belonging import Belonging
 from .cancellation import Cancellations, Cause, consists_of, contains
-from .connected import answering  # noqa: F401  # it hears orders
 from .connection.connection import STOP_TIMEOUT, Connection
 from .connection.monitor import monitor
 from .exceptions import ConnectionClosed
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsconsumer.consumer")
 
 _OPEN: Final = ConnectionState.OPEN
-
 
 CANCEL_AGAIN_AFTER: Final = 10.0
 """Seconds after which a hook that swallowed its cancellation is cancelled again."""
