@@ -263,8 +263,9 @@ def main() -> None:
         help="the same for Channels, which takes hundreds of times as long, default: %(default)s",
     )
     parser.add_argument("--binary", action="store_true", help="echo bytes instead of text")
+    parser.add_argument("--metrics", action="store_true", help="with WSCONSUMER['METRICS']")
     options = parser.parse_args()
-    settings.configure()
+    settings.configure(WSCONSUMER={"METRICS": options.metrics})
     tables = asyncio.run(run(options))
     report(NOTE, environment(*PACKAGES), tables, options.json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,15 @@ def _log_in_place() -> Iterator[None]:
     """Emit log records at once, in the thread that logs."""
     with log_thread().in_place():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_access_log() -> Iterator[None]:
+    """Leave out the record of each connection's end, unless a test sets the level."""
+    access = logging.getLogger("wsconsumer.access")
+    access.setLevel(logging.WARNING)
+    yield
+    access.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,7 @@ def test_defaults() -> None:
         "MAX_LIFETIME": None,
         "MAX_MESSAGE_SIZE": 1048576,
         "MAX_TASKS": 1000,
+        "METRICS": False,
         "OUTBOX_LIMIT": 1048576,
         "OUTBOX_POLICY": "close",
         "RATE_LIMIT": None,

@@ -14,7 +14,7 @@ from .groups.hub import close_hub
 from .handshake.dispatcher import WebsocketDispatcher
 from .handshake.draining import end_watching, watch_for_stop
 from .handshake.running import running_websockets
-from .log_thread import log_thread
+from .log_thread import aflush
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -84,4 +84,4 @@ async def end_websockets() -> None:
     await end_watching()
     await running_websockets().end()
     await close_hub()
-    await log_thread().aflush()
+    await aflush()

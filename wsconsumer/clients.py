@@ -14,8 +14,8 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .addresses import client_address
+from .log_fields import loaded_user
 from .log_thread import log
-from .reporting import loaded_user
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

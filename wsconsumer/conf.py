@@ -81,6 +81,10 @@ def _is_location(value: Any) -> bool:
     return isinstance(value, str) or several
 
 
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, Mapping)
 
@@ -155,6 +159,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         1024 * 1024, _is_count_or_none, "None or an int of bytes, at least 1", 65536
     ),
     "MAX_TASKS": Setting(1000, _is_count, "an int of at least 1", 100),
+    "METRICS": Setting(False, _is_bool, "True or False", True),
     "OUTBOX_LIMIT": Setting(1024 * 1024, _is_size, "an int of bytes, 0 or more", 65536),
     "OUTBOX_POLICY": Setting(
         "close",

@@ -43,6 +43,7 @@ COUNTERS: Final = {
     "broadcast_failed": "broadcasts after a commit that the engine did not take",
     "question_dropped": "questions for who is connected that were not answered, as too many waited",
     "log_dropped": "log records that were not emitted, since too many waited",
+    "signal_dropped": "signals that were not sent, since too many waited for their receivers",
     "subscription_refused": "channels that the engine behind the groups did not let us listen to",
     "engine_lost": "times that the engine behind the groups went away",
 }

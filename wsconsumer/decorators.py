@@ -100,7 +100,7 @@ def _refuse(request: HttpRequest, refused: Refused) -> HttpResponseBase:
         escape(request.path),
         status,
         refused.reason,
-        extra={"request": request, "status_code": status},
+        extra={"request": request, "status_code": status, "path": escape(request.path)},
         from_stranger=True,
     )
     refused.response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # as Django does

@@ -28,11 +28,11 @@ from .groups.loading import sync_backend
 from .groups.memory import MemoryBackend
 from .groups.orders import Order, atell, heard_by, tell
 from .identities import UserKey, hash_of_session, key_of_session, key_of_user
+from .log_fields import loaded_user
 from .log_thread import log
 from .loops import PerLoop, in_event_loop, start_task
 from .protocol import CloseCode, ConnectionState, check_close
 from .refusals import Verdict
-from .reporting import loaded_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .groups.envelope import RESET, log_malformed
 from .groups.framed import FramedMember
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from .connection.connection import Connection
     from .groups.envelope import Broadcast
     from .groups.member import Member
-
-    class Hooks(Protocol):
-        """The hooks that are called here."""
-
-        async def group_message(self, group: str, data: Any) -> None: ...
-        async def group_reset(self, group: str) -> None: ...
+    from .observing import Account
 
 
 class GroupHooks:
@@ -31,7 +26,7 @@ class GroupHooks:
     if TYPE_CHECKING:
         connection: Connection
         member: Member | None
-        _consumer: Hooks
+        account: Account
         _hears_resets: bool
 
         def _contain(
@@ -52,7 +47,7 @@ class GroupHooks:
             return
         task = id(asyncio.current_task())
         try:
-            await self._consumer.group_message(broadcast.group, data)
+            await self.account.hooks.group_message(broadcast.group, data)
         except BaseException as error:
             if not await self._contain("group_message", error, task):
                 raise
@@ -66,7 +61,7 @@ class GroupHooks:
         if self._hears_resets:
             task = id(asyncio.current_task())
             try:
-                await self._consumer.group_reset(broadcast.group)
+                await self.account.hooks.group_reset(broadcast.group)
             except BaseException as error:
                 if not await self._contain("group_reset", error, task):
                     raise

@@ -17,7 +17,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.utils.crypto import salted_hmac
 from django.utils.functional import empty
 
-from .reporting import loaded, loaded_user
+from .log_fields import loaded, loaded_user
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

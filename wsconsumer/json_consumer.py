@@ -82,7 +82,7 @@ class JsonWebsocketConsumer(WebsocketConsumer):
             type(self).__name__,
             escape(self.request.path),
             escape(problem),
-            extra={"request": self.request},
+            extra={"request": self.request, "code": CloseCode.INVALID_PAYLOAD.value},
             from_stranger=True,
         )
         await self.close(CloseCode.INVALID_PAYLOAD, "not JSON")

@@ -26,6 +26,7 @@ from .reporting import log_crowd, log_rate, log_undecided
 from .waiting import frames_of_coroutine, frames_of_hook
 
 if TYPE_CHECKING:
+    from contextvars import Context
     from types import FrameType
 
     from .cancellation import Cancellations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .groups.leasing import Entry
     from .groups.registry import Registry
     from .limits import Limits
+    from .observing import Account
     from .protocol import Event
 
 JITTER: Final = 0.1
@@ -86,6 +88,8 @@ class Limiting:
     if TYPE_CHECKING:
         connection: Connection
         handling: Event | None
+        account: Account
+        context: Context
         _cancellations: Cancellations
         _consumer: Any
         _limits: Limits
@@ -123,7 +127,7 @@ class Limiting:
         if place is None and is_counted(self._consumer):  # no handshake, which has its threads
             place = self.count_as(await sync_to_async(entry_of)(self._consumer))
         if place is None or await place.take():
-            return await self._consumer.connect()
+            return await self.account.hooks.connect()
         log_crowd(self._consumer)
         after = [(b"retry-after", b"%d" % COME_BACK_AFTER)]
         status = HTTPStatus.TOO_MANY_REQUESTS
@@ -145,7 +149,8 @@ class Limiting:
     def give_up_connecting(self) -> None:
         """Cancel a ``connect()`` that has not decided in time; what it leaves undecided is 503."""
         if self.connection.state is ConnectionState.CONNECTING:
-            log_undecided(self._consumer, self._limits.connect_timeout, self.hook_frames())
+            timeout, frames = self._limits.connect_timeout, self.hook_frames()
+            self.context.run(log_undecided, self._consumer, timeout, frames)
             self._cancellations.request(Cause.UNDECIDED)
 
     async def _end_connecting(self) -> None:
@@ -202,6 +207,10 @@ class Limiting:
     def hook_frames(self) -> list[FrameType]:
         """Return where the hook of the loop waits, outermost first."""
         return frames_of_hook(frames_of_coroutine(self._cancellations.coroutine()))
+
+    def hook_context(self) -> Context:
+        """Return the context of the connection, for what others find out about its hooks."""
+        return self.context
 
 
 def _has_at_most(data: str | bytes, limit: int) -> bool:

@@ -160,6 +160,7 @@ class LiveConsumer(WebsocketConsumer):
             escape(self.scope["path"]),
             status,
             reason,
+            extra={"status_code": status},
             from_stranger=True,
         )
         await self.reject(status)

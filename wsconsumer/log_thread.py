@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db import connections
 
 from .counters import counters
+from .log_fields import ConnectionFilter, current_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsconsumer.server")
 
 LOGGERS: Final = (
+    "wsconsumer.access",
     "wsconsumer.consumer",
     "wsconsumer.groups",
     "wsconsumer.handshake",
@@ -53,9 +55,22 @@ class Job(NamedTuple):
 
 
 class LogThread:
-    """A thread that exists once there is something to emit, and the queue before it."""
+    """
+    A thread that exists once there is something to emit, and the queue before it.
 
-    def __init__(self) -> None:
+    ``name`` is the thread's, ``what`` the log's word for what is emitted, and ``counter`` counts
+    what was not.
+    """
+
+    def __init__(
+        self,
+        name: str = "wsconsumer-log",
+        what: str = "log records",
+        counter: str = "log_dropped",
+    ) -> None:
+        self._name = name
+        self._what = what
+        self._counter = counter
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -66,16 +81,14 @@ class LogThread:
 
     def submit(self, emit: Callable[[], object], *, from_stranger: bool = False) -> None:
         """Emit something soon, after what was submitted before."""
-        if self._in_place:
+        if self.is_in_place:
             emit()
             return
         with self._changed:
             if len(self._jobs) < LIMIT or self._make_room(from_stranger):
                 self._jobs.append(Job(emit, from_stranger))
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="wsconsumer-log", daemon=True
-                )
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
@@ -102,6 +115,11 @@ class LogThread:
             self._changed.notify_all()
         return self.flush(0 if self._has_been_awaited else FLUSH_TIMEOUT)
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether everything is emitted at once."""
+        return self._in_place > 0
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Emit at once, in the caller's thread, while the block runs: for tests."""
@@ -118,7 +136,7 @@ class LogThread:
 
     def _make_room(self, from_stranger: bool) -> bool:
         self._dropped += 1
-        counters["log_dropped"] += 1
+        counters[self._counter] += 1
         stranger = None if from_stranger else next((j for j in self._jobs if j.from_stranger), None)
         if stranger is not None:
             self._jobs.remove(stranger)
@@ -132,7 +150,7 @@ class LogThread:
                 dropped, self._dropped = self._dropped, 0
                 self._is_busy = True
             try:
-                _emit(job.emit, dropped)
+                _emit(job.emit, dropped, self._what)
             finally:
                 del job  # it holds an exception, with all its frames
                 with self._changed:
@@ -141,9 +159,9 @@ class LogThread:
                     self._changed.notify_all()
 
 
-def _emit(emit: Callable[[], object], dropped: int) -> None:
+def _emit(emit: Callable[[], object], dropped: int, what: str) -> None:
     if dropped:
-        logger.warning("More log records came than could be emitted. Dropped: %d.", dropped)
+        logger.warning("More %s came than could be emitted. Dropped: %d.", what, dropped)
     try:
         emit()
     except BaseException:  # not even SystemExit may end the thread
@@ -153,7 +171,24 @@ def _emit(emit: Callable[[], object], dropped: int) -> None:
         connection.close_if_unusable_or_obsolete()
 
 
+class GuestThread(LogThread):
+    """
+    The same for the receivers of our signals, which may take longer than log handlers.
+
+    Where the log is emitted in place, so are they.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("wsconsumer-signals", "signals", "signal_dropped")
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether everything is emitted at once."""
+        return log_thread().is_in_place
+
+
 _threads: list[LogThread] = [LogThread()]
+_guests: list[GuestThread] = [GuestThread()]
 
 
 def log_thread() -> LogThread:
@@ -161,9 +196,26 @@ def log_thread() -> LogThread:
     return _threads[0]
 
 
+def guest_thread() -> GuestThread:
+    """Return this process's thread for the receivers of signals."""
+    return _guests[0]
+
+
+async def aflush() -> None:
+    """Wait a little for what both have to emit: the server stops."""
+    await guest_thread().aflush()  # it has something to log where a receiver fails
+    await log_thread().aflush()
+
+
+def close_connections() -> bool:
+    """Close the database connections of both; return whether that was soon."""
+    return guest_thread().close_connections() & log_thread().close_connections()
+
+
 def _forget_thread() -> None:
     """Start over in a forked process, which has no such thread."""
     _threads[0] = LogThread()  # pragma: no cover  # runs in forked processes
+    _guests[0] = GuestThread()  # pragma: no cover  # as above
 
 
 def let_end() -> None:
@@ -172,7 +224,7 @@ def let_end() -> None:
 
     It holds its lock meanwhile, for which ``logging.shutdown()`` would wait as long as that takes.
     """
-    if log_thread().close_connections():
+    if close_connections():
         return
     for handler in _handlers():
         if handler.lock is None:
@@ -194,6 +246,14 @@ def _handlers() -> Iterator[logging.Handler]:
 
 os.register_at_fork(after_in_child=_forget_thread)
 atexit.register(let_end)
+
+
+def _add_filters() -> None:
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(ConnectionFilter())
+
+
+_add_filters()
 
 
 def enable_loggers() -> None:
@@ -247,6 +307,8 @@ def make_record(
     """Return the record for a call of ``log()``, or of another caller at the same depth."""
     path, line, function, stack = source.findCaller(stacklevel=3)
     exc_info = None if error is None else (type(error), error, error.__traceback__)
+    # Here and not by the filter, which looks at it when the connection may have ended.
+    extra = {**current_fields(), **(extra or {})}
     return source.makeRecord(
         source.name, level, path, line, message, arguments, exc_info, function, extra, stack
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 from .counters import counters
 from .escaping import escape
 from .identities import UserKey, hash_of_session, key_of_session, key_of_user
-from .reporting import loaded_user
+from .log_fields import loaded_user
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

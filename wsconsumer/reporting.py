@@ -9,13 +9,15 @@ from weakref import WeakSet
 
 from django.conf import settings
 from django.core.signals import got_request_exception
-from django.utils.functional import LazyObject, empty
+from django.utils.functional import empty
 
 from .cancellation import Cause
 from .counters import counters
 from .escaping import escape, message_of, quote
 from .hints import add_hint
+from .log_fields import loaded_user, user_id
 from .log_thread import log
+from .protocol import CloseCode
 from .waiting import describe_frames
 
 if TYPE_CHECKING:
@@ -137,6 +139,7 @@ def log_too_big(consumer: Requested) -> None:
         "library.",
         type(consumer).__name__,
         escape(consumer.request.path),
+        extra={"code": CloseCode.MESSAGE_TOO_BIG.value},
         from_stranger=True,
     )
 
@@ -154,7 +157,7 @@ def log_undecided(consumer: Requested, seconds: float | None, frames: Sequence[F
         escape(consumer.request.path),
         seconds,
         describe_frames(frames),
-        extra={"request": consumer.request},
+        extra={"request": consumer.request, "status_code": 503},
         from_stranger=True,
     )
 
@@ -170,7 +173,7 @@ def log_rate(consumer: Requested, rate: str) -> None:
         escape(consumer.request.path),
         rate,
         describe_user(consumer.request),
-        extra={"request": consumer.request},
+        extra={"request": consumer.request, "code": CloseCode.RATE_LIMITED.value},
         from_stranger=True,
     )
 
@@ -193,16 +196,6 @@ def log_crowd(consumer: Requested) -> None:
     )
 
 
-def loaded_user(request: HttpRequest) -> object:
-    """Return the user of a request; ``None``, or Django's ``empty`` where it was not loaded."""
-    return loaded(getattr(request, "user", None))
-
-
-def loaded(value: object) -> object:
-    """Return what a lazy object has loaded, Django's ``empty`` if nothing, or else the value."""
-    return vars(value).get("_wrapped") if isinstance(value, LazyObject) else value
-
-
 def describe_user(request: HttpRequest) -> str:
     """
     Return words for the user of a request, without running any of the project's own code.
@@ -214,7 +207,6 @@ def describe_user(request: HttpRequest) -> str:
         return "no user"
     if user is empty:
         return "a user that was not loaded"
-    meta = getattr(type(user), "_meta", None)
-    if meta is not None:
-        return f"user {quote(vars(user).get(meta.pk.attname))}"
+    if hasattr(type(user), "_meta"):
+        return f"user {quote(user_id(request))}"
     return f"a user of type {type(user).__name__}"

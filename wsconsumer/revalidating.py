@@ -22,10 +22,10 @@ from .connection.monitor import monitor
 from .counters import counters
 from .disconnecting import SLICE, close
 from .identities import key_of_session, key_of_user, login_of, session_of
+from .log_fields import loaded_user
 from .log_thread import log
 from .loops import PerLoop, start_task
 from .protocol import CloseCode, ConnectionState
-from .reporting import loaded_user
 from .sessions import store_class
 from .threads import context_of_caller, in_handshake_thread
 from .validity import Subject, find_ended

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from . import log_fields
 from .belonging import Belonging
 from .cancellation import Cancellations, Cause, consists_of, contains
 from .connection.connection import STOP_TIMEOUT, Connection
@@ -27,6 +28,7 @@ from .groups.orders import listen
 from .hints import NotConnected
 from .hooks import check_answer
 from .limiting import Limiting, Place
+from .observing import Account, Consumer, identify, observers
 from .protocol import Action, CloseCode, ConnectionState, empty_message
 from .reporting import log_cancelled, log_closed, log_dropped, log_overdue, log_too_big
 from .servers import give_up
@@ -36,8 +38,6 @@ from .verdicts import close_code_for, status_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
-
-    from django.http import HttpRequest
 
     from .groups.member import Listener
     from .limits import Limits
@@ -51,18 +51,6 @@ _OPEN: Final = ConnectionState.OPEN
 
 CANCEL_AGAIN_AFTER: Final = 10.0
 """Seconds after which a hook that swallowed its cancellation is cancelled again."""
-
-
-class Consumer(Protocol):
-    """What a session needs of a consumer: its request, and its hooks to call."""
-
-    request: HttpRequest
-
-    async def connect(self) -> object: ...
-    async def receive(self, data: str | bytes) -> None: ...
-    async def disconnect(self, code: int, reason: str) -> None: ...
-    async def group_message(self, group: str, data: Any) -> None: ...
-    async def group_reset(self, group: str) -> None: ...
 
 
 class Session(Belonging, Limiting, Spawning, GroupHooks):
@@ -90,8 +78,10 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         "_loop",
         "_monitor",
         "_place",
+        "account",
         "began",
         "connection",
+        "context",
         "handling",
         "member",
     )
@@ -106,6 +96,8 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         self._expires = inf
         self._place: Place | None = None
         self._hashed: dict[str, str] = {}
+        for observer in observers:
+            observer.on_handshake(self)
 
     @property
     def consumer(self) -> Consumer:
@@ -136,6 +128,7 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         a ``group_reset()`` of its own.
         """
         owner = type(consumer).__name__
+        self.context = identify(consumer)
         self.connection = Connection(owner, scope, receive, send, accept_headers)
         self._consumer = consumer
         self._limits = limits
@@ -150,8 +143,9 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
 
     async def run(self) -> None:  # noqa: C901  # one coroutine: a level costs per message
         """Serve the connection to its end."""
-        consumer, connection = self._consumer, self.connection
+        connection = self.connection
         self._begin()
+        consumer = self.account.hooks
         try:
             accepted = await self._connect()
             short = self._short
@@ -192,6 +186,7 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         self._loop = task.get_loop()
         self.began = self._loop.time()
         self._cancellations = Cancellations(task)
+        self.account = Account(self, self._consumer, self.connection)
         self._monitor = monitor()
         self._monitor.watch(self)
         listen()
@@ -209,6 +204,7 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
             check_answer(self._consumer, await self._let_in())
             if connection.state is ConnectionState.CONNECTING:
                 await connection.accept()
+            self.account.on_accepted()
         except BaseException as error:
             self.handling = None
             if not await self._contain("connect", error):
@@ -217,7 +213,7 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         await self._end_connecting()
         self._begin_belonging()
         if connection.accepted and connection.speaks_own:
-            self._monitor.heartbeats.add(connection, self._loop.time())
+            self._monitor.heartbeats.add(connection, self._loop.time(), self.context)
         return connection.accepted
 
     # What hooks raise.
@@ -276,7 +272,7 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         if deadline is None or now < deadline or self._is_ending:
             return
         if self.handling is not None:
-            log_overdue(self._consumer, CANCEL_AGAIN_AFTER)
+            self.context.run(log_overdue, self._consumer, CANCEL_AGAIN_AFTER)
             self._cancel(Cause.OVERDUE)
         else:
             self._cancel(Cause.CLOSE_UNANSWERED)
@@ -339,10 +335,11 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
             if connection.accepted:
                 self.handling = {"type": "websocket.disconnect"}
                 try:
-                    await self._consumer.disconnect(code, reason)
+                    await self.account.hooks.disconnect(code, reason)
                 except BaseException as error:
                     if not await self._contain("disconnect", error):
                         raise
+            self.account.on_ended(code, reason)
 
     def _finish(self) -> None:
         """Let go of everything that refers back to us, so that the memory is free at once."""
@@ -355,7 +352,8 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         self.connection.release()
         self._cancellations.release()
         if not self._spawned:
-            del self._consumer, self._limits
+            del self._consumer, self._limits, self.account
+        log_fields.end()
 
     # Verbs that need more than the connection.
 
@@ -378,6 +376,8 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         self.connection.check_joinable()
         if self.member is None:
             self.member = self._make_member(self._hear if self._hears_groups else None)
+            if self.account.measure is not None:
+                self.member.measure(self.account.measure)
             self._hub = hub()
         place = self.connection.page.take_place(group)
         at = Position(*place) if resume and place is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -287,3 +288,34 @@ async def test_finish_may_be_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert steps.first.cancelled()
+
+
+async def test_a_task_that_never_began(caplog: pytest.LogCaptureFixture) -> None:
+    """One that is stopped before its task has begun leaves nothing behind."""
+    sink = Sink()
+    sink.outbox.put("a", 1)
+    await sink.outbox.stop(ConnectionError())
+    assert sink.taken == caplog.messages == []
+
+
+async def test_a_sink_that_does_not_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that swallows its cancellation is named, and left behind."""
+    monkeypatch.setattr("wsconsumer.connection.outbox.CANCEL_TIMEOUT", 0)
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    class Stubborn(Sink):
+        async def take(self, item: Any) -> None:
+            begun.set()
+            while not gate.is_set():
+                with suppress(asyncio.CancelledError):
+                    await gate.wait()
+
+    sink = Stubborn()
+    sink.outbox.put("a", 1)
+    await begun.wait()
+    await sink.outbox.stop(ConnectionError())
+    (text,) = caplog.messages
+    assert text.startswith("Chat: group_message() did not end within 0 seconds")
+    gate.set()

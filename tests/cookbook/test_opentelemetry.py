@@ -74,21 +74,26 @@ def spans(project: Project, module: str) -> list[dict[str, Any]]:
 
 
 def test_a_span_for_each_message(project: Project) -> None:
-    """The handshake is a request; each message is a trace of its own that links to it."""
-    handshake, first, second = spans(project, "mysite.asgi")
+    """The handshake is a request, with connect() below it; each message links to that."""
+    handshake, connected, first, second, end = spans(project, "mysite.asgi")
     assert handshake["name"] == "GET ws/orders/<int:pk>/"
     assert (handshake["code"], handshake["parent"]) == (101, None)
+    assert (connected["name"], connected["parent"]) == ("OrderConsumer.connect", handshake["id"])
     for span, status, events in ((first, "UNSET", []), (second, "ERROR", ["ZeroDivisionError"])):
-        assert span["name"] == "OrderConsumer.receive_json"
-        assert (span["parent"], span["links"]) == (None, [handshake["id"]])
+        assert span["name"] == "OrderConsumer.receive"
+        assert (span["parent"], span["links"]) == (None, [connected["id"]])
         assert (span["status"], span["events"]) == (status, events)
+    assert (end["name"], end["links"]) == ("OrderConsumer.disconnect", [connected["id"]])
 
 
 def test_a_span_for_the_connection(project: Project) -> None:
     """The ASGI middleware makes one, which ends last, and is around the handshake."""
-    handshake, first, second, connection = spans(project, "mysite.asgi_with_connections")
+    handshake, connected, first, second, _, connection = spans(
+        project, "mysite.asgi_with_connections"
+    )
     assert connection["name"] == "HTTP /ws/orders/7/"
     assert (handshake["parent"], connection["parent"]) == (connection["id"], None)
+    assert connected["parent"] == handshake["id"]
     assert first["parent"] is second["parent"] is None
 
 

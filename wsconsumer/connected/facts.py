@@ -18,8 +18,8 @@ from django.utils.functional import empty
 
 from ..escaping import quote
 from ..identities import hash_of_session
+from ..log_fields import loaded_user
 from ..loops import PerLoop
-from ..reporting import loaded_user
 from ..servers import server_of
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ from .misuse import (
 from .own_client import close_for_denial, escaped, page_of, unframed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 logger = logging.getLogger("wsconsumer.consumer")
 
@@ -157,12 +157,14 @@ class Connection:
         self.check_loop("send()")
         await self._way(event)
 
+    def send_through(self, wrap: Callable[[Send], Send]) -> None:
+        """Let the consumer's messages go through what ``wrap`` returns, from accept on."""
+        self._way = wrap(self._way)
+
     @property
     def is_undiverted(self) -> bool:
         """Whether messages go straight to the server."""
         return self.emit is not None and self.emit in (self._way, self._send_checked)
-
-    # Our subprotocol: read framing.py.
 
     @property
     def speaks_own(self) -> bool:
@@ -172,8 +174,7 @@ class Connection:
 
     def read_through(self, receive: Receive) -> Receive:
         """Let events come through ``receive``; return what they came through before."""
-        before = self.receive
-        self.receive = receive
+        before, self.receive = self.receive, receive
         return before
 
     def check_loop(self, verb: str) -> None:
@@ -214,7 +215,7 @@ class Connection:
         self.accepted = True
         self.subprotocol = subprotocol
         if subprotocol == OWN_SUBPROTOCOL:
-            self._way = escaped(self.server_send)
+            self.send_through(escaped)
         self._move(TRANSITIONS[ConnectionState.CONNECTING][Action.ACCEPT])
         if offered and subprotocol is None:
             log_unanswered_offer(self.owner)
@@ -303,14 +304,13 @@ class Connection:
 
     async def finish_close(self) -> None:
         """Send the close behind everything that waits to be sent, within ``CLOSE_TIMEOUT``."""
-        code = self.code
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 if self._follower is not None:
                     await self._follower.flush()
-                await self._send_close(code, self.close_reason)
+                await self._send_close(self.code, self.close_reason)
         except Exception as error:
-            self.log_not_sent(f"the close {code}", error)
+            self.log_not_sent(f"the close {self.code}", error)
 
     def log_not_sent(self, what: str, error: Exception) -> None:
         """Log what the server did not take; anything but an ``OSError`` may be a fault of its."""
@@ -326,7 +326,7 @@ class Connection:
             # Some servers (daphne, where it can't be adapted) refuse to send the codes between.
             await self.server_send({"type": "websocket.close", "code": CloseCode.NORMAL.value})
             text = "%s: the server can't send %d, the client got 1000."
-            log(logger, logging.WARNING, text, self.owner, code)
+            log(logger, logging.WARNING, text, self.owner, code, extra={"code": code})
 
     def on_disconnect(self, event: Event) -> None:
         """Handle the event that ends the connection; whatever closed it first names the code."""

@@ -83,8 +83,8 @@ class Deadlines:
         if connection.state is ConnectionState.OPEN:
             counters[deadline.counter] += 1
             text = "%s: closing with %d, %s."
-            deadline.context.run(
-                logger.info, text, connection.owner, deadline.code, deadline.reason
-            )
+            code, reason = deadline.code, deadline.reason
+            extra = {"code": code}
+            deadline.context.run(logger.info, text, connection.owner, code, reason, extra=extra)
             connection.begin_close(deadline.code, deadline.reason)
             self._closing[connection] = start_task(connection.finish_close(), deadline.context)

@@ -13,6 +13,7 @@ from ..loops import start_task
 
 if TYPE_CHECKING:
     import asyncio
+    from contextvars import Context
 
     from .connection import Connection
 
@@ -26,12 +27,12 @@ class Heartbeats:
     """The heartbeats of one event loop's connections."""
 
     def __init__(self) -> None:
-        self._next: dict[Connection, float] = {}
+        self._next: dict[Connection, tuple[float, Context]] = {}
         self._sending: dict[Connection, asyncio.Task[None]] = {}
 
-    def add(self, connection: Connection, now: float) -> None:
-        """Begin with a connection; ``now`` in seconds of the loop's clock."""
-        self._next[connection] = now + PERIOD
+    def add(self, connection: Connection, now: float, context: Context) -> None:
+        """Begin with a connection, in its context; ``now`` in seconds of the loop's clock."""
+        self._next[connection] = (now + PERIOD, context)
 
     def forget(self, connection: Connection) -> None:
         """Stop: the connection has ended."""
@@ -43,14 +44,14 @@ class Heartbeats:
     def look_after(self, now: float) -> None:
         """Send those that are due."""
         while self._next:
-            connection, when = next(iter(self._next.items()))
+            connection, (when, context) = next(iter(self._next.items()))
             if when > now:
                 return
             del self._next[connection]
-            self._next[connection] = now + PERIOD
+            self._next[connection] = (now + PERIOD, context)
             # What waits for a slow client is a sign of life as well.
             if connection.is_undiverted and connection not in self._sending:
-                self._sending[connection] = start_task(self._beat(connection))
+                self._sending[connection] = start_task(self._beat(connection), context.copy())
 
     async def _beat(self, connection: Connection) -> None:
         try:

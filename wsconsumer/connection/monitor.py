@@ -12,8 +12,10 @@ looks at.
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from .. import metrics
 from ..loops import PerLoop
 from ..protocol import ConnectionState
 from .closing import Closing
@@ -92,6 +94,7 @@ class Monitor:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._has_put_off = False
+        self._tally = metrics.loop_tally() if metrics.is_on() else None
         self._pulse = Pulse()
         self.heartbeats = Heartbeats()
         self.deadlines = Deadlines()
@@ -127,7 +130,8 @@ class Monitor:
         self._seen[session] = None
         self.draining.watch(session, self._loop.time())
         if self._timer is None:
-            self._set_timer(self._loop.time())
+            # In the context of whoever comes first it would hold, and log, in that one's name.
+            self._set_timer(self._loop.time(), Context())
 
     def forget(self, session: Watched) -> None:
         """Stop looking after a session."""
@@ -147,6 +151,7 @@ class Monitor:
             self._timer.cancel()
             self._timer = None
             self._pulse.stop()
+            self._look_at_outboxes()
 
     def drain(self, seconds: float) -> asyncio.Event:
         """Close all sessions, one by one, within so many seconds; return the event of their end."""
@@ -178,6 +183,7 @@ class Monitor:
     def _give_up_undecided(self, now: float) -> None:
         for undecided in self.connecting.take_due(now):
             undecided.give_up_connecting()
+        self._look_at_outboxes()
 
     def _read_ahead(self, session: Watched) -> None:
         if session.connection.state is ConnectionState.CLOSED:
@@ -188,13 +194,20 @@ class Monitor:
         else:
             ahead.look_after()
 
-    def _set_timer(self, now: float) -> None:
+    def _look_at_outboxes(self) -> None:
+        if self._tally is not None:
+            members = [session.member for session in self._seen if session.member is not None]
+            self._tally.note_outboxes([m.waiting_bytes for m in members if m.waiting_bytes])
+
+    def _set_timer(self, now: float, context: Context | None = None) -> None:
         self._due = now + TICK
-        self._timer = self._loop.call_at(self._due, self._on_timer)
+        self._timer = self._loop.call_at(self._due, self._on_timer, context=context)
 
     def _on_timer(self) -> None:
         now = self._loop.time()
         late = now - self._due
+        if self._tally is not None:
+            self._tally.lag.observe(max(0.0, late))
         self._set_timer(now)
         if late > STOOD_STILL and not self._has_put_off:
             # What arrived meanwhile has not been read, so nobody is judged by that time. Never

@@ -200,10 +200,12 @@ class Outbox:
     async def stop(self, error: Exception) -> None:
         """Cancel what is being sent, too. Nothing may be put in afterwards."""
         self._stopped = error
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CANCEL_TIMEOUT)
-        if self._task is not None:
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=CANCEL_TIMEOUT)
+        # One that was cancelled before it began has not even forgotten itself.
+        if task is not None and not task.done():
             log(
                 logger,
                 logging.WARNING,

@@ -13,6 +13,7 @@ from .watchdog import SILENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextvars import Context
     from types import FrameType
 
     class Slow(Protocol):
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
         def slow_hook_seconds(self) -> float | None: ...
 
         def hook_frames(self) -> Sequence[FrameType]: ...
+
+        def hook_context(self) -> Context: ...
 
 
 logger = logging.getLogger("wsconsumer.consumer")
@@ -45,19 +48,21 @@ class SlowHooks:
         limit = caller.slow_hook_seconds
         if limit is not None and now - since > limit:
             self._since[caller] = (call, inf)  # it was told
-            self._tell(caller.hook_frames(), limit, now)
+            self._tell(caller, limit, now)
 
     def forget(self, caller: Slow) -> None:
         """Stop looking: the connection has ended."""
         self._since.pop(caller, None)
 
-    def _tell(self, frames: Sequence[FrameType], limit: float, now: float) -> None:
+    def _tell(self, caller: Slow, limit: float, now: float) -> None:
         counters["hook_slow"] += 1
+        frames = caller.hook_frames()
         hook = frames[0].f_code.co_qualname if frames else "A hook"
         if now - self._named.get(hook, _NEVER) < SILENCE:
             return
         self._named[hook] = now
-        log(
+        caller.hook_context().run(
+            log,
             logger,
             logging.WARNING,
             "%s has been running for more than %g seconds, and what its connection has to handle "

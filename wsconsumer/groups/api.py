@@ -140,8 +140,9 @@ def _warn_of_transaction(publication: Publication) -> None:
 
 
 def _publish(publication: Publication) -> None:
+    backend = sync_backend()
     publication.announce()
-    publication.publish_sync(sync_backend())
+    publication.publish_sync(backend)
 
 
 def publish_after_commit(publication: Publication) -> None:

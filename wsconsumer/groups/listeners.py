@@ -28,6 +28,12 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+def listen(listener: Listener) -> None:
+    """Call it for each broadcast from now on, however often this is said."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
 def notify(group: str, data: Any) -> None:
     """Tell every listener of a broadcast."""
     for listener in _listeners:

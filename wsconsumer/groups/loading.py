@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from .. import conf
+from .. import conf, metrics
 from ..escaping import quote
 from ..importing import explain_import
 from ..masking import mask
 from .base import Backend
+from .listeners import listen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,8 @@ def current_groups() -> Mapping[str, Any]:
 
 def make_backend(groups: Mapping[str, Any]) -> Backend:
     """Return a new backend as ``WSCONSUMER["GROUPS"]`` says, or raise ``ImproperlyConfigured``."""
+    if metrics.is_on():
+        listen(metrics.count_broadcast)
     name = groups.get("BACKEND", MEMORY)
     if not all(map(str.isidentifier, name.split("."))):
         # No import, whose error would quote a part of what may be a URL with a password.

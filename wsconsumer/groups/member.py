@@ -27,10 +27,12 @@ from .envelope import RESET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+    from contextvars import Context
     from types import FrameType
 
     from ..connection.connection import Connection
     from ..limits import Limits
+    from ..metrics import Measure
     from ..protocol import Event
     from .base import Position
     from .envelope import Broadcast
@@ -77,6 +79,7 @@ class Member:
         "_is_waited_for",
         "_limits",
         "_listener",
+        "_measure",
         "_outbox",
         "_send",
         "_told",
@@ -99,6 +102,7 @@ class Member:
         self._told: set[str] = set()  # groups of which the client knows where it is
         self._is_waited_for = True
         self._hearing: Hearing | None = None
+        self._measure: Measure | None = None
         self._farewell: asyncio.Task[None] | None = None
         self._send = connection.server_send
         self._begin = cast("Callable[[Event], Coroutine[Any, Any, None]]", self._send)
@@ -141,6 +145,15 @@ class Member:
         self.sender_id = self.sender_id or secrets.token_bytes(12)
         return self.sender_id
 
+    def measure(self, measure: Measure) -> None:
+        """Count what is delivered from now on."""
+        self._measure = measure
+        self._deliver_by(self.deliver)
+
+    def _deliver_by(self, deliver: Callable[[Any], bool]) -> None:
+        measure = self._measure
+        self.deliver = deliver if measure is None else measure.counting_delivery(deliver)
+
     @property
     def waiting_bytes(self) -> int:
         """How many bytes wait for a client that is slow."""
@@ -150,7 +163,7 @@ class Member:
         """Choose how broadcasts are delivered in this state of the connection."""
         if state is _CONNECTING:
             self._outbox.hold()
-            self.deliver = self._queue
+            self._deliver_by(self._queue)
         elif state is not _OPEN:
             self.deliver = _ignore
         else:
@@ -165,7 +178,7 @@ class Member:
         self._is_waited_for = True
         if self.connection.state is not _OPEN:
             return
-        self.deliver = self._deliver_now if self._is_direct else self._queue
+        self._deliver_by(self._deliver_now if self._is_direct else self._queue)
         self.connection.undivert()
 
     def _deliver_now(self, message: Message) -> bool:
@@ -236,7 +249,7 @@ class Member:
 
     def _go_behind(self) -> None:
         """Queue later messages behind those that wait, the consumer's own too."""
-        self.deliver = self._queue
+        self._deliver_by(self._queue)
         if self._listener is None:
             self.connection.divert(self._send_behind)
 
@@ -264,6 +277,10 @@ class Member:
         """Return where it waits, outermost first."""
         return frames_of_hook(frames_of_coroutine(self._heard.coroutine()))
 
+    def hook_context(self) -> Context:
+        """Return the context of the connection, for what others find out about its hooks."""
+        return self._outbox.context()
+
     def _on_full(self) -> None:
         self._too_slow("its outbox is full")
 
@@ -275,9 +292,10 @@ class Member:
         if connection.state is _OPEN:
             counters["outbox_closed"] += 1
             text = "%s: closing with 1013, the client is slow: %s."
-            context = self._outbox.context()
-            context.run(log, logger, logging.WARNING, text, connection.owner, why)
-            connection.begin_close(CloseCode.TRY_AGAIN_LATER.value, "too slow")
+            context, code = self._outbox.context(), CloseCode.TRY_AGAIN_LATER.value
+            about, extra = (connection.owner, why), {"code": code}
+            context.run(log, logger, logging.WARNING, text, *about, extra=extra)
+            connection.begin_close(code, "too slow")
             self._outbox.clear(connection.closed_error())
             self._farewell = start_task(connection.finish_close(), self._outbox.context())
 

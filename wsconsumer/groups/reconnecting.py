@@ -10,7 +10,9 @@ import logging
 import random
 import time
 from typing import Final
+from weakref import WeakSet
 
+from .. import metrics
 from ..counters import counters
 from ..escaping import escape
 from ..log_thread import log
@@ -22,6 +24,10 @@ FIRST_DELAY: Final = 0.1
 
 MAX_DELAY: Final = 10.0
 """Seconds that no wait is longer than."""
+
+
+_away: WeakSet[Outage] = WeakSet()
+metrics.gauges["engine_away"] = _away.__len__
 
 
 class Outage:
@@ -48,6 +54,7 @@ class Outage:
         """
         if not self._attempts:
             self._since = time.monotonic()
+            _away.add(self)
             counters["engine_lost"] += 1
             log(
                 logger,
@@ -85,5 +92,6 @@ class Outage:
             self._forget()
 
     def _forget(self) -> None:
+        _away.discard(self)
         self._attempts = 0
         self.error = None

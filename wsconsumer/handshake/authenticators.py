@@ -20,7 +20,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpResponse, JsonResponse
 
 from ..escaping import quote
-from ..reporting import loaded
+from ..log_fields import loaded
 from .expiry import expiry_of
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ from ..connection.own_client import close_for_denial
 from ..escaping import escape, quote
 from ..groups.orders import listen_early
 from ..log_thread import enable_loggers, log, log_thread
+from ..metrics import count_handshake
+from ..observing import on_denied
 from ..per_thread import adapt_handlers, enter_websocket, leave_websocket
 from ..servers import adapt, current_task
 from ..serving import note_serving
@@ -105,7 +107,10 @@ class WebsocketDispatcher:
             request = WebsocketRequest(scope)
         except Exception as error:  # noqa: BLE001  # whatever it is, the client has caused it
             return _refuse(scope, f"{type(error).__name__}: {escape(error)}")
-        return await self._handshake(request)
+        outcome = await self._handshake(request)
+        if isinstance(outcome, Denial):
+            on_denied(WebsocketDispatcher, request, outcome.status, outcome.outcome)
+        return outcome
 
 
 def _refuse(scope: Scope, problem: str) -> Denial:
@@ -116,9 +121,10 @@ def _refuse(scope: Scope, problem: str) -> Denial:
         "Refused a websocket on %s with 400: %s",
         escape(scope.get("path", "")),
         problem,
-        extra={"status_code": 400},
+        extra={"status_code": 400, "path": escape(scope.get("path", ""))},
         from_stranger=True,
     )
+    count_handshake("malformed", 400)
     return Denial(400)
 
 

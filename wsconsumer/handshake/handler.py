@@ -80,6 +80,7 @@ class Denial(NamedTuple):
 
     ``is_answer``: it is the project's own, to a request from where requests may come from. Its
     status becomes the close code of a client that speaks our subprotocol; else there is ``code``.
+    ``outcome``: one of ``metrics.OUTCOMES``.
     """
 
     status: int
@@ -87,6 +88,7 @@ class Denial(NamedTuple):
     body: bytes = b""
     is_answer: bool = False
     code: int | None = None
+    outcome: str = "denied"
 
 
 class Handshake(BaseHandler):
@@ -139,7 +141,7 @@ class Handshake(BaseHandler):
                 verdict = find_verdict(request)
                 if verdict is not None:
                     log_refused(request, verdict)
-                    return Denial(STATUS, code=verdict.code)
+                    return Denial(STATUS, code=verdict.code, outcome="ended")
                 _protect_session(request, response.application)
                 return Upgrade(response.application, _cookies(response), request)
             redirect = explain_redirect(request, response)
@@ -310,10 +312,10 @@ def check_drain(request: WebsocketRequest) -> Denial | None:
         logging.INFO,
         "Refused a websocket on %s with 503: the server is going to stop.",
         escape(request.path),
-        extra={"request": request, "status_code": 503},
+        extra={"request": request, "status_code": 503, "path": escape(request.path)},
         from_stranger=True,
     )
-    return Denial(503)
+    return Denial(503, outcome="draining")
 
 
 def check_host(request: WebsocketRequest) -> Denial | None:
@@ -322,7 +324,7 @@ def check_host(request: WebsocketRequest) -> Denial | None:
         request.get_host()
     except DisallowedHost as error:
         counters["host_refused"] += 1
-        return _refuse(request, 400, advice.explain_host(request, error))
+        return _refuse(request, 400, advice.explain_host(request, error), "host")
     return None
 
 
@@ -332,7 +334,7 @@ def check_origin(request: WebsocketRequest) -> Denial | None:
     if problem is None:
         return None
     counters["origin_refused"] += 1
-    return _refuse(request, 403, problem)
+    return _refuse(request, 403, problem, "origin")
 
 
 def check_load(request: WebsocketRequest) -> Denial | None:
@@ -340,14 +342,13 @@ def check_load(request: WebsocketRequest) -> Denial | None:
     if not are_handshakes_full():
         return None
     counters["handshake_refused"] += 1
-    return _refuse(
-        request, 503, "too many handshakes are waiting for WSCONSUMER['HANDSHAKE_THREADS']"
-    )
+    reason = "too many handshakes are waiting for WSCONSUMER['HANDSHAKE_THREADS']"
+    return _refuse(request, 503, reason, "overloaded")
 
 
-def _refuse(request: WebsocketRequest, status: int, reason: str) -> Denial:
+def _refuse(request: WebsocketRequest, status: int, reason: str, outcome: str) -> Denial:
     _log_refusal(request, status, reason)
-    return Denial(status)
+    return Denial(status, outcome=outcome)
 
 
 def _log_refusal(request: WebsocketRequest, status: int, reason: str) -> None:
@@ -358,6 +359,6 @@ def _log_refusal(request: WebsocketRequest, status: int, reason: str) -> None:
         escape(request.path),
         status,
         reason.rstrip("."),
-        extra={"request": request, "status_code": status},
+        extra={"request": request, "status_code": status, "path": escape(request.path)},
         from_stranger=True,
     )

@@ -82,6 +82,10 @@ class WebsocketRequest(ASGIRequest):
             if name in scope:
                 setattr(self, name, scope[name])
 
+    def __repr__(self) -> str:
+        # Django's has the query string, and log records of ours carry the request.
+        return f"<{type(self).__name__}: {self.method} {self.path!r}>"
+
     def _load_post_and_files(self) -> None:
         super()._load_post_and_files()
         self._post = NoPost(encoding=self.encoding)

@@ -21,9 +21,10 @@ from ..escaping import escape
 from ..exceptions import TooManyTasks, WsconsumerError
 from ..groups.envelope import log_malformed
 from ..groups.framed import FramedMember
+from ..observing import Consumer, observers
 from ..protocol import CloseCode, ConnectionState
 from ..reporting import report
-from ..session import Consumer, Session
+from ..session import Session
 from .codecs import CODECS, UNREADABLE, Head
 from .errors import (
     CODES,
@@ -82,6 +83,8 @@ class MessageSession(Session):
         self.codec = CODECS[self._consumer.codec]
         self._interface = interface_of(type(self._consumer))
         self._handlers = self._interface.handlers
+        for observer in observers:
+            self._handlers = observer.around_handlers(type(self._consumer), self._handlers)
         self._authorizes = self._interface.authorizes
         self._decode = self._interface.decoders[self.codec.name]
         self._frame = self.codec.frame

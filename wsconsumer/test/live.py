@@ -26,7 +26,7 @@ from django.utils.functional import classproperty
 from ..asgi import get_asgi_application
 from ..groups.hub import close_hub
 from ..handshake.running import RunningWebsockets
-from ..log_thread import log_thread
+from ..log_thread import close_connections as close_log_connections
 from ..threads import close_threads
 from .database import PATIENCE, Assistant
 from .engine import with_members
@@ -119,7 +119,7 @@ class LiveServer:
         """
         self._port.end_connections()
         close_threads()
-        log_thread().close_connections()
+        close_log_connections()
         if self._assistant is not None:
             wait([self._assistant.mark()], timeout=PATIENCE)
         self._links.let_go()

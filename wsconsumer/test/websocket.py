@@ -15,6 +15,7 @@ from django.core.signals import got_request_exception
 from ..escaping import quote
 from ..messages.types import Message
 from ..protocol import CloseCode, check_close
+from ..signals import settle
 from .clock import advance, turns
 from .commits import describe_waiting
 from .database import PATIENCE
@@ -275,6 +276,7 @@ class Websocket(Asking):
         await self._until(self._task.done, "the end of the application", PATIENCE)
 
     async def _cancel_what_is_left(self) -> None:
+        await settle(PATIENCE)  # Django starts tasks for receivers, which are not left behind
         left = [task for task in self._tasks if not task.done() and task is not self._task]
         for task in (*left, self._task):
             task.cancel()

@@ -16,7 +16,7 @@ from typing import Any, Final
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
-from ...log_thread import log_thread
+from ...log_thread import aflush
 from ...loops import end_loop
 
 EXIT_TIMEOUT: Final = 5.0
@@ -75,4 +75,4 @@ async def _end(tasks: set[asyncio.Task[Any]]) -> None:
     """Wait for the applications, and end what they shared; daphne tells no lifespan."""
     await asyncio.gather(*tasks, return_exceptions=True)
     await end_loop()
-    await log_thread().aflush()
+    await aflush()
