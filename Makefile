@@ -73,10 +73,12 @@ cover: $(VENV)/.installed-test ## Report the coverage, line by line, in htmlcov/
 
 bench: $(VENV)/.installed-bench ## Measure, and print the figures
 	$(RUN) benchmarks/micro.py $(ARGS)
+	$(RUN) benchmarks/kept.py $(ARGS)
 
 stress: $(VENV)/.installed-test ## Let servers, clients and engines come and go (ARGS="--seconds 60")
 	$(RUN) -m tests.stress $(ARGS)
 	$(RUN) -m tests.kept_stress $(ARGS)
+	$(RUN) -m tests.processes.kept $(ARGS)
 
 attack: $(VENV)/.installed-test ## Attack every server and engine, and print what happens (ARGS="--quick")
 	$(RUN) -m tests.attacks $(ARGS)

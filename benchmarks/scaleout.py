@@ -45,9 +45,15 @@ from benchmarks.rounds import (
 from benchmarks.scaleout_contenders import (
     CONTENDERS,
     CORE,
+    ON_POSTGRES,
     POSTGRES,
+    POSTGRES_KEPT,
+    REDIS,
+    REDIS_KEPT,
     Engines,
+    migrate,
     new_prefix,
+    private_postgres,
     private_redis,
     serve,
 )
@@ -230,6 +236,15 @@ class Site:
         return measure
 
 
+UNKEPT = {REDIS_KEPT: REDIS, POSTGRES_KEPT: POSTGRES}
+
+
+def _to_unkept(name: str, rates: Mapping[str, list[float]]) -> Ratio | None:
+    """Return the rate of what is kept over that of what is not, on the same engine."""
+    other = UNKEPT.get(name, "")
+    return Ratio.of(rates[name], rates[other]) if other in rates else None
+
+
 def sheet(table: Table, seen: Mapping[str, list[Seen]]) -> Sheet:
     """Put the figures in columns."""
     rates = {name: [each.rate for each in all_seen] for name, all_seen in seen.items()}
@@ -238,10 +253,11 @@ def sheet(table: Table, seen: Mapping[str, list[Seen]]) -> Sheet:
     for name, all_seen in seen.items():
         commands = [each.usage.commands / each.run.broadcasts for each in all_seen]
         sizes = [each.usage.bytes / each.run.broadcasts for each in all_seen]
-        has_redis = name != POSTGRES
+        has_redis = name not in ON_POSTGRES
         rows[name] = {
             "deliveries/s": float(round(statistics.median(rates[name]))),
             f"/ {RAW}": Ratio.of(rates[name], rates[RAW]),
+            "/ not kept": _to_unkept(name, rates),
             "p50 ms": statistics.median(each.run.p50 for each in all_seen) * 1e3,
             "p99 ms": statistics.median(each.run.p99 for each in all_seen) * 1e3,
             "CPU us/delivery": statistics.median(costs[name]) * 1e6,
@@ -256,7 +272,9 @@ def sheet(table: Table, seen: Mapping[str, list[Seen]]) -> Sheet:
 async def compare(engines: Engines, options: argparse.Namespace) -> list[Table]:
     """Measure all contenders."""
     names = [
-        n for n in dict.fromkeys([RAW, *options.contender]) if n != POSTGRES or engines.postgres
+        n
+        for n in dict.fromkeys([RAW, *options.contender])
+        if n not in ON_POSTGRES or engines.postgres
     ]
     tables: list[Table] = []
     with ExitStack() as stack:
@@ -312,13 +330,19 @@ def main() -> None:
     parser.add_argument(
         "--postgres",
         metavar="CONNINFO",
-        help="a server, such as 'host=localhost user=me dbname=me'",
+        help="a server, such as 'host=localhost user=me dbname=me'; 'own' starts one, and ends it",
     )
     options = parser.parse_args()
     allow_files(options.members)
     with ExitStack() as stack:
         url = options.redis or stack.enter_context(private_redis())
-        engines = Engines(url, options.postgres, new_prefix())
+        conninfo = options.postgres
+        if conninfo == "own":
+            conninfo = stack.enter_context(private_postgres())
+        if conninfo and POSTGRES_KEPT in options.contender:
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                process.submit(migrate, conninfo).result()
+        engines = Engines(url, conninfo, new_prefix())
         tables = asyncio.run(compare(engines, options))
         facts = environment(*PACKAGES) | {"Redis server": Meter(url).version()}
     report(NOTE, facts, tables, options.json)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import django
 import redis.asyncio
 from django.conf import settings
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 REDIS = "wsconsumer, Redis"
 REDIS_KEPT = "wsconsumer, Redis, kept"
 POSTGRES = "wsconsumer, Postgres"
+POSTGRES_KEPT = "wsconsumer, Postgres, kept"
+ON_POSTGRES = (POSTGRES, POSTGRES_KEPT)
 CORE = "channels_redis core"
 PUBSUB = "channels_redis pubsub"
 LITESTAR = "litestar"
@@ -147,6 +150,7 @@ CONTENDERS: dict[str, Callable[[Engines], Application]] = {
     REDIS: lambda _: contenders.wsconsumer(),
     REDIS_KEPT: lambda _: kept(),
     POSTGRES: lambda _: contenders.wsconsumer(),
+    POSTGRES_KEPT: lambda _: kept(),
     LITESTAR: litestar,
     PUBSUB: lambda _: contenders.channels(),
     CORE: lambda _: contenders.channels(),
@@ -169,10 +173,8 @@ def configure(contender: str, engines: Engines) -> None:
         "PREFIX": f"{engines.prefix} {contender}",  # or contenders would hear each other
     }
     databases = {}
-    if contender == POSTGRES and engines.postgres is not None:
-        from benchmarks.handshake import postgres
-
-        databases["default"] = postgres(engines.postgres)
+    if contender in ON_POSTGRES and engines.postgres is not None:
+        databases["default"] = database(engines.postgres)
         groups |= {
             "BACKEND": "wsconsumer.groups.postgres.PostgresBackend",
             "LOCATION": "default",
@@ -183,6 +185,43 @@ def configure(contender: str, engines: Engines) -> None:
         SECRET_KEY="for a benchmark only",
         WSCONSUMER={"GROUPS": groups},
     )
+
+
+def database(conninfo: str) -> dict[str, Any]:
+    """Return the settings of a database server."""
+    from benchmarks.handshake import postgres
+
+    return postgres(conninfo)
+
+
+def migrate(conninfo: str) -> None:
+    """Make the tables of groups that keep, in a process of its own."""
+    from django.core.management import call_command
+
+    settings.configure(
+        DATABASES={"default": database(conninfo)},
+        INSTALLED_APPS=["wsconsumer.groups.postgres"],
+        SECRET_KEY="for a benchmark only",
+        USE_TZ=True,
+    )
+    django.setup()
+    call_command("migrate", "wsconsumer_postgres", verbosity=0)
+
+
+@contextmanager
+def private_postgres() -> Iterator[str]:
+    """Run a PostgreSQL server of our own; how to connect to it is what the block gets."""
+    from pathlib import Path
+
+    from tests.engines import Postgres
+
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        server = Postgres(Path(directory))
+        try:
+            yield f"host={HOST} port={server.port} user=tester dbname=postgres"
+        finally:
+            server.stop()
 
 
 def serve(server: str, contender: str, engines: Engines, port: int, members: int) -> None:

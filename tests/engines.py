@@ -193,6 +193,11 @@ class Redis:
         self._process.terminate()
         self._process.wait(10)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was neither stopped nor killed."""
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """End the server at once."""
         self._process.kill()

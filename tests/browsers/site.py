@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,11 +22,16 @@ from wsconsumer.messages import Message, MessageConsumer, on
 
 settings.configure(
     ALLOWED_HOSTS=["127.0.0.1"],
+    DATABASES=json.loads(os.environ.get("DATABASES", "{}")),
     INSTALLED_APPS=["django.contrib.staticfiles", "wsconsumer"],
     ROOT_URLCONF=__name__,
     SECRET_KEY="not a secret: this site only ever runs inside the test suite",
     STATIC_URL="/static/",
-    WSCONSUMER={"AUTHORIZATION_SUBPROTOCOL": "Bearer"},
+    USE_TZ=True,
+    WSCONSUMER={
+        "AUTHORIZATION_SUBPROTOCOL": "Bearer",
+        "GROUPS": json.loads(os.environ.get("GROUPS", "{}")),
+    },
 )
 
 

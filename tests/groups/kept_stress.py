@@ -94,9 +94,9 @@ class LossyTrouble:
     loses_nothing = True
 
     async def happen(self, chance: random.Random) -> None:
-        """Lose, double, forget, fail, or subscribe anew."""
+        """Lose, double, forget, fail, subscribe anew, or be replaced."""
         engine = LossyBackend.made
-        match chance.randrange(6):
+        match chance.randrange(7):
             case 0 | 1:
                 engine.losing = chance.choice([1, 1, 2, 8])
             case 2:
@@ -106,6 +106,10 @@ class LossyTrouble:
             case 4:
                 engine.failures.append(OSError("gone"))
             case 5:
+                engine.resumed(GROUPS)
+            case 6:
+                for group in GROUPS:
+                    engine.take_over(group, chance.randrange(3))
                 engine.resumed(GROUPS)
 
     async def _say_again(self, engine: LossyBackend, chance: random.Random) -> None:

@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from wsconsumer.groups.keeping import Keep, Kept
 
 
+class LaggingHistories(Histories):
+    """Histories of a server that can be replaced by one that lagged behind."""
+
+    def forget_last(self, group: tuple[str, str], count: int) -> None:
+        """Forget the last broadcasts, and that there were any."""
+        history = self._histories.get(group)
+        if history is not None:
+            history.top -= min(count, history.top)
+            while history._bodies and history._bodies[-1][0] > history.top:  # noqa: SLF001
+                history._bodies.pop()  # noqa: SLF001
+
+    def forget(self, group: tuple[str, str]) -> None:
+        """Forget a history."""
+        history = self._histories.pop(group, None)
+        if history is not None:
+            self._epochs.forget(group, history.epoch)
+
+
 class LossyBackend(KeepingBackend):
     """Carries to its own loop; ``made`` is the one that was made last."""
 
@@ -24,25 +42,27 @@ class LossyBackend(KeepingBackend):
     needs_subscriptions: ClassVar[bool] = False
 
     # The engine's, whichever backend asks it.
-    histories: ClassVar[Histories]
+    histories: ClassVar[LaggingHistories]
     failures: ClassVar[list[Exception]]
     reads: ClassVar[list[Mapping[str, int | None]]]
     answers: ClassVar[asyncio.Event]
     asked: ClassVar[asyncio.Event]
     unreadable: ClassVar[set[str]]
+    taken_over: ClassVar[set[str]]
 
     losing = 0
 
     @classmethod
     def begin(cls) -> None:
         """Begin with an empty engine that answers."""
-        cls.histories = Histories()
+        cls.histories = LaggingHistories()
         cls.failures = []
         cls.reads = []
         cls.answers = asyncio.Event()
         cls.answers.set()
         cls.asked = asyncio.Event()
         cls.unreadable = set()
+        cls.taken_over = set()
 
     def __init__(self, location: Any, prefix: str, options: Mapping[str, Any]) -> None:
         super().__init__(location, prefix, options)
@@ -102,7 +122,16 @@ class LossyBackend(KeepingBackend):
             raise self.failures.pop()
         return found
 
+    @classmethod
+    def take_over(cls, group: str, behind: int) -> None:
+        """Let another server take over, which has not heard of the last broadcasts."""
+        cls.histories.forget_last(("", group), behind)
+        cls.taken_over.add(group)
+
     def _read(self, group: str, after: int | None) -> Kept | BackendError:
+        if group in self.taken_over:  # who reads finds out, and begins another history
+            self.taken_over.discard(group)
+            self.histories.forget(("", group))
         if group in self.unreadable:
             return BackendError("forbidden")
         return self.histories.read(("", group), after)

@@ -17,6 +17,7 @@ from tests.groups.lossy import LossyBackend
 from wsconsumer import Group, WebsocketConsumer, abroadcast
 from wsconsumer.counters import counters
 from wsconsumer.groups import declared, kept, readings, reconnecting, reloads
+from wsconsumer.groups.envelope import encode
 from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.keeping import Keep
 from wsconsumer.messages import Event, Message, MessageConsumer, on
@@ -189,6 +190,47 @@ async def test_a_history_that_was_not_read_whole_is_read_once_more() -> None:
     assert backend().reads[-2:] == [{"room.a": None}, {"room.a": 0}]
 
 
+async def test_who_comes_back_while_it_is_read_where_the_group_stands() -> None:
+    """That says nothing of what was missed, so there is another read, and no reload."""
+    async with page() as ws:
+        epoch, _ = await joined(ws)
+        await abroadcast("room.a", "one")
+    LossyBackend.answers.clear()
+    LossyBackend.asked.clear()
+    async with page(Quitter) as new:
+        await backend().asked.wait()
+        async with page(Quitter, at={"room.a": (epoch, 0)}) as back:
+            await back.settle()
+            LossyBackend.answers.set()
+            assert await joined(new) == (epoch, 1)
+            assert await frame(back) == {"joined": "room.a", "epoch": epoch, "offset": 0}
+            assert await frame(back) == said(1, "one")
+    assert backend().reads[-2:] == [{"room.a": None}, {"room.a": 0}]
+
+
+async def test_who_comes_back_together_with_a_new_one() -> None:
+    """One read is enough for both, and it is that of the one who missed something."""
+    go = asyncio.Event()
+
+    class Late(WebsocketConsumer):
+        async def connect(self) -> None:
+            self.spawn(self.join_later())
+
+        async def join_later(self) -> None:
+            await go.wait()
+            await self.join("room.a")
+
+    async with page() as ws:
+        epoch, _ = await joined(ws)
+        await abroadcast("room.a", "one")
+    async with page(Late, at={"room.a": (epoch, 0)}) as back, page(Late) as new:
+        go.set()
+        assert await joined(new) == (epoch, 1)
+        assert await frame(back) == {"joined": "room.a", "epoch": epoch, "offset": 0}
+        assert await frame(back) == said(1, "one")
+    assert backend().reads[-1:] == [{"room.a": 0}]
+
+
 @pytest.mark.parametrize(
     ("epoch", "offset"), [("other", 3), ("", 3), (None, 0), (None, 99), ("other", 0)]
 )
@@ -299,6 +341,55 @@ async def test_a_group_that_was_subscribed_anew() -> None:
         backend().resumed(["room.a", "room.b", "news"])
         assert await frame(ws) == said(1, "lost")
         assert backend().reads[reads:] == [{"room.a": 0}]
+
+
+async def test_what_comes_before_it_is_known_what_is_missing() -> None:
+    """A server that lagged, and took over, has numbered it like one that members never got."""
+    async with page() as ws:
+        epoch, _ = await joined(ws)
+        backend().histories.clear()
+        backend().resumed(["room.a"])
+        await backend().redeliver("room.a", encode("two"), backend().position(epoch, 1))
+        told = await frame(ws)
+        assert told["reload"]
+        await abroadcast("room.a", "one")
+        assert await frame(ws) == said(1, "one")
+
+
+async def test_what_comes_before_a_group_is_subscribed_anew() -> None:
+    """It is held back until the backend has said that it was, and the history was read."""
+    async with page() as ws:
+        epoch, _ = await joined(ws)
+        reads = len(backend().reads)
+        backend().interrupted(["room.a", "room.b", "news"])
+        await backend().redeliver("room.a", encode("two"), backend().position(epoch, 1))
+        await ws.settle()
+        await ws.expect_nothing()
+        assert len(backend().reads) == reads
+        backend().histories.clear()
+        backend().resumed(["room.a"])
+        told = await frame(ws)
+        assert told["reload"]
+
+
+@pytest.mark.parametrize("failures", [[], [OSError("gone")]], ids=["answered", "failed"])
+async def test_doubts_while_it_is_read(failures: list[Exception]) -> None:
+    """A read that had begun before does not settle them, and neither does one that fails."""
+    async with page() as ws:
+        epoch, _ = await joined(ws)
+        LossyBackend.answers.clear()
+        LossyBackend.asked.clear()
+        backend().resumed(["room.a"])
+        await backend().asked.wait()
+        backend().resumed(["room.a"])
+        backend().histories.clear()
+        await backend().redeliver("room.a", encode("two"), backend().position(epoch, 1))
+        LossyBackend.failures.extend(failures)
+        LossyBackend.answers.set()
+        told = await frame(ws)
+        assert told["reload"]
+        await abroadcast("room.a", "one")
+        assert await frame(ws) == said(1, "one")
 
 
 async def test_what_comes_while_it_is_read() -> None:
@@ -1092,6 +1183,7 @@ async def test_a_group_that_is_subscribed_anew_while_it_is_read_for_the_first_ti
     async with connect(Quitter) as ws:
         await backend().asked.wait()
         backend().resumed(["room.a"])
+        hub()._readings.look()  # type: ignore[union-attr]  # noqa: SLF001  # it comes every minute
         backend().answers.set()
         await ws.settle()
         assert len(backend().reads) == 1

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tests.clusters import RedisCluster
 from tests.engines import Postgres, Redis
@@ -47,8 +47,12 @@ PREFIX: Final = "processes"
 """What the names of groups begin with in the engine."""
 
 
-def environment(engine: Engine, **more: str) -> dict[str, str]:
-    """Return the environment of a process whose groups are carried by this engine."""
+def environment(engine: Engine | None, **more: str) -> dict[str, str]:
+    """
+    Return the environment of a process whose groups are carried by this engine.
+
+    ``more`` are variables besides; without an engine, they say which.
+    """
     database = SQLITE
     groups: dict[str, Any] = {"BACKEND": "wsconsumer.groups.redis.RedisBackend"}
     if isinstance(engine, Postgres):
@@ -56,7 +60,7 @@ def environment(engine: Engine, **more: str) -> dict[str, str]:
         groups = {"BACKEND": "wsconsumer.groups.postgres.PostgresBackend", "LOCATION": "default"}
     elif isinstance(engine, RedisCluster):
         groups |= {"LOCATION": engine.urls, "OPTIONS": {"CLUSTER": True}}
-    else:
+    elif engine is not None:
         groups["LOCATION"] = engine.url
     return {
         **os.environ,
@@ -72,7 +76,7 @@ def environment(engine: Engine, **more: str) -> dict[str, str]:
 class Server:
     """A server process; all that it prints is kept."""
 
-    def __init__(self, name: str, engine: Engine, **variables: str) -> None:
+    def __init__(self, name: str, engine: Engine | None, **variables: str) -> None:
         self.name = name
         self._process = subprocess.Popen(
             [sys.executable, "-m", *COMMANDS[name]],
@@ -132,9 +136,13 @@ class Server:
 
     async def publish(self, order: dict[str, Any]) -> Any:
         """Let the sync view do an order."""
-        body = json.dumps(order).encode()
+        return (await self.ask("/publish/", order))["done"]
+
+    async def ask(self, path: str, order: dict[str, Any] | None = None) -> Any:
+        """Send an order to a view, or get a page; return the JSON that it answers with."""
+        method, body = ("GET", b"") if order is None else ("POST", json.dumps(order).encode())
         head = (
-            f"POST /publish/ HTTP/1.1\r\nHost: {HOST}:{self.port}\r\nConnection: close\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\nConnection: close\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         async with asyncio.timeout(PATIENCE):
@@ -143,9 +151,10 @@ class Server:
             answer = await reader.read()
             writer.close()
             await writer.wait_closed()
-        assert b" 200 " in answer.partition(b"\r\n")[0], answer
+        if b" 200 " not in answer.partition(b"\r\n")[0]:
+            raise ConnectionError(f"{self.name} answered {answer!r}")
         # What is around it may be the length of a chunk.
-        return json.loads(answer[answer.index(b"{") : answer.rindex(b"}") + 1])["done"]
+        return json.loads(answer[answer.index(b"{") : answer.rindex(b"}") + 1])
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -157,9 +166,13 @@ class Server:
         try:
             self._process.wait(PATIENCE)
         finally:
-            self._process.kill()
-            self._process.wait(PATIENCE)
-            self._output.join()
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait(PATIENCE)
+        self._output.join()
 
 
 @contextmanager
@@ -181,35 +194,54 @@ class Script:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
+        self._process = process
         self._stdin = process.stdin
         self._stdout = process.stdout
+
+    @classmethod
+    async def start(
+        cls, engine: Engine | None, module: str = "tests.processes.publishing", **variables: str
+    ) -> Self:
+        """Start one that runs a module."""
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", module),
+                env=environment(engine, **variables),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=16 * 1024 * 1024,
+            )
+        )
+
+    async def stop(self) -> None:
+        """Let it end."""
+        self._stdin.close()
+        async with asyncio.timeout(PATIENCE):
+            await self._process.wait()
+
+    async def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        await self._process.wait()
 
     async def publish(self, order: dict[str, Any]) -> Any:
         """Let it do an order."""
         self._stdin.write(json.dumps(order).encode() + b"\n")
         async with asyncio.timeout(PATIENCE):
             line = await self._stdout.readline()
-        assert line, "the script ended"
+        if not line:
+            raise ConnectionError("the script ended")
         return json.loads(line)["done"]
 
 
 @asynccontextmanager
 async def script(engine: Engine) -> AsyncIterator[Script]:
     """Start a publishing process, and end it."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.processes.publishing"),
-        env=environment(engine),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=16 * 1024 * 1024,
-    )
+    process = await Script.start(engine)
     try:
-        yield Script(process)
+        yield process
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        async with asyncio.timeout(PATIENCE):
-            await process.wait()
+        await process.stop()
 
 
 COMMAND: Final = """

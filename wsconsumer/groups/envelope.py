@@ -245,13 +245,15 @@ class Broadcast:
 
     ``event`` is the ASGI message, ``size`` the payload in bytes, ``sender_id`` names the connection
     that does not get it. ``position`` is where it is in the history of a group that keeps.
-    ``payload`` and ``kind`` are for those who know more than that.
+    ``for_all`` is what every client of our subprotocol gets, once it was framed, unless it is
+    somebody's own. ``payload`` and ``kind`` are for those who know more than that.
     """
 
     __slots__ = (
         "_framed",
         "_recoded",
         "event",
+        "for_all",
         "group",
         "kind",
         "payload",
@@ -310,6 +312,8 @@ class Broadcast:
         """Return what ``frame`` makes of it for clients of our subprotocol, once for all."""
         if not hasattr(self, "_framed"):
             self._framed: Any = frame(self)
+            if not self.sender_id:
+                self.for_all = self._framed
         framed: R = self._framed
         return framed
 

@@ -137,7 +137,8 @@ class FramedMember(Member):
         super().hand_over(self._view(message))
 
     def _deliver_now(self, message: Any) -> bool:
-        return super()._deliver_now(self._view(message))
+        # Of many members only the first has to look: this is once for each delivery.
+        return super()._deliver_now(getattr(message, "for_all", None) or self._view(message))
 
     def _queue(self, message: Any) -> bool:
         return super()._queue(self._view(message))

@@ -60,6 +60,7 @@ class Hub:
         self._reloads = Reloads()
         self._registry: Registry | None = None
         if isinstance(backend, KeepingBackend):
+            backend.on_interrupted(self._on_interrupted)
             backend.on_resumed(self._on_resumed)
 
     @property
@@ -225,12 +226,20 @@ class Hub:
         group.begin()
         return group
 
+    def _on_interrupted(self, names: Sequence[str]) -> None:
+        """Trust nothing that comes of these groups until their histories were read."""
+        for group in self._kept(names):
+            group.doubt()
+
     def _on_resumed(self, names: Sequence[str]) -> None:
         """Look for what was missed while these groups were not subscribed."""
-        for name in names:
-            group = self._groups.get(name)
-            if isinstance(group, KeptGroup):
-                group.resubscribed()
+        for group in self._kept(names):
+            group.doubt()
+            group.resubscribed()
+
+    def _kept(self, names: Sequence[str]) -> list[KeptGroup]:
+        found = (self._groups.get(name) for name in names)
+        return [group for group in found if isinstance(group, KeptGroup)]
 
     def _remove(self, member: Member, name: str) -> None:
         if name in member.groups:

@@ -69,6 +69,7 @@ class KeepingBackend(Backend):
     """
 
     _resumed: Resumed | None = None
+    _interrupted: Resumed | None = None
 
     def keeping_problems(self) -> Sequence[str]:
         """
@@ -90,6 +91,23 @@ class KeepingBackend(Backend):
         """Say that these groups are subscribed anew: what came in between may be missing."""
         if self._resumed is not None:
             self._resumed(groups)
+
+    def on_interrupted(self, interrupted: Resumed) -> None:
+        """
+        Call this, from now on, before groups are subscribed anew; ``resumed()`` comes after that.
+
+        Called before ``start()``. What comes in between is held back until the hub has read.
+        """
+        self._interrupted = interrupted
+
+    def interrupted(self, groups: Sequence[str]) -> None:
+        """
+        Say that these groups are about to be subscribed anew, if offsets may mean others then.
+
+        That is so where a server may take over that lagged behind the one before.
+        """
+        if self._interrupted is not None:
+            self._interrupted(groups)
 
     @abstractmethod
     async def append(self, group: str, body: bytes, keep: Keep, key: str | None) -> Position:

@@ -70,11 +70,14 @@ class KeptGroup(LocalGroup):
         "_holes",
         "_is_deep",
         "_is_deep_wanted",
+        "_is_doubtful",
         "_keep",
         "_overflowed",
         "_readings",
+        "_reads_deep",
         "_recent",
         "_reloads",
+        "_settles",
         "_spread_until",
         "_sure_at",
         "_top",
@@ -99,9 +102,12 @@ class KeptGroup(LocalGroup):
         self._epoch = ""
         self._top = 0
         self._recent: deque[Broadcast] = deque(maxlen=keep.size)
-        self._is_deep = self._is_deep_wanted = False
+        # Whether all that is kept is here, is to be read, is being read.
+        self._is_deep = self._is_deep_wanted = self._reads_deep = False
         # What comes while the history is read, in order; None at other times.
         self._during: list[Broadcast] | None = None
+        # Whether it takes a read to tell if what comes is next: one yet to begin, or the one begun.
+        self._is_doubtful = self._settles = False
         self._overflowed = False
         # When something came last without a number, and since when nothing was missed of such.
         self._heard_at = -inf
@@ -145,7 +151,8 @@ class KeptGroup(LocalGroup):
         """
         if not self._is_told(at):
             # More than is here, or less: another process may have heard what was lost on the way.
-            self._is_deep_wanted = at is not None and not self._is_deep
+            if at is not None and not self._is_deep:
+                self._is_deep_wanted = True
             reading = self._readings.read(self)
             await asyncio.wait({reading}, timeout=JOIN_TIMEOUT)
         if at is not None:
@@ -289,23 +296,35 @@ class KeptGroup(LocalGroup):
         if self._epoch:
             self._readings.read(self)
 
+    def doubt(self) -> None:
+        """Hold back what comes until the history is read: a lagging server may reuse an offset."""
+        if self._epoch:
+            self._is_doubtful = True
+            if self._during is None:
+                self._during = []
+
     # Reading the history; ``readings.py`` calls these.
 
     def begin_read(self) -> int | None:
         """Begin to read; return after which offset, or ``None`` for only where it stands."""
         self._during = []
         self._overflowed = False
-        if self._is_deep_wanted:
+        # Who asks from now on asks for another read.
+        self._reads_deep, self._is_deep_wanted = self._is_deep_wanted, False
+        self._settles, self._is_doubtful = self._is_doubtful, False
+        if self._reads_deep:
             return 0
         return self._top if self._epoch else None
 
     def give_up_read(self) -> None:
         """What was asked was not answered; it is asked again."""
-        self._during = None
+        self._is_deep_wanted |= self._reads_deep
+        self._is_doubtful |= self._settles
+        self._during = [] if self._is_doubtful else None
 
     def adopt(self, kept: Kept) -> bool:
         """Go on where the history is; return whether it has to be read again."""
-        was_deep, self._is_deep_wanted = self._is_deep_wanted, False
+        was_deep = self._reads_deep
         during, self._during = self._during or [], None
         if not self._epoch:
             self._begin(kept, is_deep=was_deep)
@@ -317,6 +336,9 @@ class KeptGroup(LocalGroup):
         elif was_deep:
             self._fill(kept)
             self._is_deep = True
+        if self._is_doubtful:
+            self._during = []  # the next read has those that came
+            return True
         for broadcast in during:
             self.take(broadcast, is_live=False)
         return self._overflowed

@@ -14,6 +14,7 @@ from tests.groups.redis.harness import Said, Tunnel, keeping, lose
 from wsconsumer import Group, WebsocketConsumer, abroadcast
 from wsconsumer.exceptions import BackendError
 from wsconsumer.groups import declared
+from wsconsumer.groups.base import Position
 from wsconsumer.groups.envelope import Broadcast, encode
 from wsconsumer.groups.hub import close_hub
 from wsconsumer.groups.keeping import EPOCH_SECONDS, UNSPOKEN_SECONDS, Keep
@@ -181,8 +182,8 @@ async def test_info_is_forbidden(own: Redis, said: Said) -> None:
         own.command("ACL", "SETUSER", "chat", "+info")
         assert await asyncio.to_thread(one.keeping.read_sync, ["g"]) == {"g": first}
         # It is known from now on where the history is.
-        run_id = own.command("INFO", "server")["run_id"].encode()
-        assert own.command("HGET", "{contract:g}:s", "r") == run_id
+        reign = own.command("INFO", "replication")["master_replid"].encode()
+        assert own.command("HGET", "{contract:g}:s", "r") == reign
     assert len(said.lines) == 1
 
 
@@ -323,7 +324,63 @@ async def test_a_replica_that_lags_takes_over(
         replica.stop()
 
 
+async def test_a_primary_that_lags_behind_its_replica_takes_over_again(
+    own: Redis, directory: Path
+) -> None:
+    """Nobody read while the other was the primary, and yet members are told what it took along."""
+    own.command("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+    replica = Redis(directory, "--replicaof", "127.0.0.1", str(own.port))
+    replica.command("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+    other = RedisBackend(replica.url, "contract", {})
+    back = RedisBackend(own.url, "contract", {})
+    try:
+        await asyncio.to_thread(until, lambda: follows(replica), "the replica")
+        begun = await asyncio.to_thread(back.read_sync, ["room.a"])
+        await asyncio.to_thread(back.append_sync, "room.a", encode("1"), KEEP, None)
+        await asyncio.to_thread(until, lambda: top(replica) == 1, "the replica")
+        replica.command("REPLICAOF", "NO", "ONE")
+        own.command("REPLICAOF", "127.0.0.1", replica.port)
+        await asyncio.to_thread(other.append_sync, "room.a", encode("2"), KEEP, None)
+        await asyncio.to_thread(until, lambda: top(own) == 2, "the old primary")
+        own.command("REPLICAOF", "NO", "ONE")
+        lost = await asyncio.to_thread(other.append_sync, "room.a", encode("3"), KEEP, None)
+        said = await asyncio.to_thread(back.append_sync, "room.a", encode("4"), KEEP, None)
+        assert lost == said == Position(begun["room.a"].epoch, 3)
+        found = await asyncio.to_thread(back.read_sync, ["room.a"])
+        assert found["room.a"].epoch != said.epoch
+    finally:
+        replica.stop()
+
+
+async def test_a_connection_is_interrupted_before_it_is_resumed(own: Redis) -> None:
+    """Whoever holds back what comes in between hears of it before anything can come."""
+    story: list[str] = []
+    backend = RedisBackend(own.url, "contract", {})
+    backend.on_interrupted(lambda groups: story.extend(f"interrupted {group}" for group in groups))
+    backend.on_resumed(lambda groups: story.extend(f"resumed {group}" for group in groups))
+
+    async def deliver(group: str, body: bytes, position: Position | None = None) -> None:
+        story.append(body.decode())
+
+    await backend.start(deliver)
+    try:
+        await backend.subscribe(["g"])
+        story.clear()
+        own.command("CLIENT", "KILL", "TYPE", "pubsub")
+        await asyncio.to_thread(until, lambda: "resumed g" in story, "the group to resume")
+        await backend.append("g", b"a", KEEP, None)
+        await asyncio.to_thread(until, lambda: "a" in story, "what was said")
+        assert story == ["interrupted g", "resumed g", "a"]
+    finally:
+        await backend.aclose()
+
+
 STATE = "{contract:room.a}:s"
+
+
+def follows(server: Redis) -> bool:
+    """Tell whether a server has all that its primary has."""
+    return bool(server.command("INFO", "replication")["master_link_status"] == "up")
 
 
 def top(server: Redis) -> int:

@@ -143,7 +143,7 @@ class RedisBackend(KeepingBackend, LeasingBackend):
     def _make_engine(self) -> Node | Cluster:
         location = self._location
         if location.is_cluster:
-            return Cluster(location, self._take, self._on_resumed)
+            return Cluster(location, self._take, self._on_interrupted, self._on_resumed)
         return Node(
             location.name,
             Opener(location),
@@ -151,6 +151,7 @@ class RedisBackend(KeepingBackend, LeasingBackend):
             PLAIN,
             self._take,
             self._watch.check,
+            self._on_interrupted,
             self._on_resumed,
         )
 
@@ -291,6 +292,9 @@ class RedisBackend(KeepingBackend, LeasingBackend):
             log_malformed(self._group(channel), error)
             return
         await self._deliver(self._group(channel), body, position)
+
+    def _on_interrupted(self, channels: Iterable[bytes]) -> None:
+        self.interrupted([self._group(channel) for channel in channels])
 
     def _on_resumed(self, channels: Iterable[bytes]) -> None:
         self.resumed([self._group(channel) for channel in channels])

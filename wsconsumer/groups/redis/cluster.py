@@ -54,9 +54,12 @@ MAP_EVERY: Final = 5.0
 class Cluster:
     """The servers of a cluster. Create it on the event loop that it serves."""
 
-    def __init__(self, location: Location, take: Take, resumed: Resumed) -> None:
+    def __init__(
+        self, location: Location, take: Take, interrupted: Resumed, resumed: Resumed
+    ) -> None:
         self._location = location
         self._take = take
+        self._interrupted = interrupted
         self._resumed = resumed
         self._stamps = Stamps()
         self._recent = Recent(time.monotonic())
@@ -243,6 +246,7 @@ class Cluster:
                 SHARDED,
                 self._take_once,
                 ping,
+                self._interrupted,
                 self._resumed,
                 moved=partial(self._moved, address),
                 lost=partial(self._lost, address),
@@ -269,6 +273,7 @@ class Cluster:
         # They may have moved on meanwhile.
         here = self._at_home(address, here)
         new = [channel for channel in here if channel not in node.channels]
+        self._interrupted(new)
         await node.subscribe(new)
         self._resumed(new)
 

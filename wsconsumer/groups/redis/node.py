@@ -56,10 +56,10 @@ class Node:
     """
     A server, and the channels that are subscribed there.
 
-    ``check`` is asked about each new connection, and with each beat. ``resumed`` is told of the
-    channels that a new connection is subscribed to; ``moved`` is told when a channel belongs to
-    another server; ``lost`` is awaited when the connection was lost, and returns whether this
-    server is still needed.
+    ``check`` is asked about each new connection, and with each beat. ``interrupted`` is told of the
+    channels that a new connection will be subscribed to, and ``resumed`` when it is; ``moved`` is
+    told when a channel belongs to another server; ``lost`` is awaited when the connection was lost,
+    and returns whether this server is still needed.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Node:
         commands: Commands,
         take: Take,
         check: Check,
+        interrupted: Resumed,
         resumed: Resumed,
         moved: Callable[[MovedError], None] | None = None,
         lost: Callable[[], Awaitable[bool]] | None = None,
@@ -82,6 +83,7 @@ class Node:
         self._commands = commands
         self._take = take
         self._check = check
+        self._interrupted = interrupted
         self._resumed = resumed
         self._moved = moved
         self._lost = lost
@@ -180,6 +182,7 @@ class Node:
         try:
             async with answering(self._timeout):
                 await self._check(partial(_ask, connection))
+            self._interrupted(self.channels)
             self._connection = connection
             word = self._commands.subscribe
             await self._send(connection, word, self.channels.keys() - self._refused.keys())

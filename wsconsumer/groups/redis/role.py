@@ -84,15 +84,15 @@ class Watch:
             )
 
     def warn_of_failovers(self) -> None:
-        """Log that a history can't tell at which server it began."""
+        """Log that a history can't tell under which primary it began."""
         if not self._has_warned_of_failovers:
             self._has_warned_of_failovers = True
             log(
                 logger,
                 logging.WARNING,
-                "%s does not let groups that keep call INFO, which names the server. If a replica "
-                "takes over that lags behind, its history may seem to go on, and members are not "
-                "told of what is missing. Let the user call it (ACL: +info).",
+                "%s does not let groups that keep call INFO, which tells a new primary from an old "
+                "one. If a replica takes over that lags behind, its history may seem to go on, and "
+                "members are not told of what is missing. Let the user call it (ACL: +info).",
                 self._name,
             )
 

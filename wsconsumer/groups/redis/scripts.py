@@ -1,7 +1,7 @@
 """
 What a group that keeps has in Redis, and the two scripts that touch it.
 
-    {channel}:s     hash: the epoch ``e``, the last offset ``o``, and the server ``r`` it began at
+    {channel}:s     hash: the epoch ``e``, the last offset ``o``, and the reign ``r`` it began in
     {channel}:m     stream: the bodies, whose ids are the offsets
     {channel}:k:x   string: the position of what was said with the key x
 
@@ -43,13 +43,13 @@ NO_STAMP: Final = bytes(16)
 """What a kept body has in a cluster where others have a stamp: its position does as well."""
 
 _BEGIN: Final = """
-local function run_id()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
+local function reign()
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or ''
 end
-local function begin(epoch, run)
+local function begin(epoch, reign)
   redis.call('DEL', KEYS[1], KEYS[2])
-  redis.call('HSET', KEYS[1], 'e', epoch, 'o', 0, 'r', run)
+  redis.call('HSET', KEYS[1], 'e', epoch, 'o', 0, 'r', reign)
   return epoch
 end
 """
@@ -62,7 +62,7 @@ if KEYS[3] then
   local said = redis.call('GET', KEYS[3])
   if said then return said end
 end
-local epoch = redis.call('HGET', KEYS[1], 'e') or begin(new, run_id())
+local epoch = redis.call('HGET', KEYS[1], 'e') or begin(new, reign())
 local offset = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', 1))
 redis.call('XADD', KEYS[2], 'MAXLEN', size, offset .. '-0', 'b', body)
 redis.call('EXPIRE', KEYS[2], seconds)
@@ -80,24 +80,26 @@ READ: Final = (
     + """
 local after, unspoken, new = unpack(ARGV)
 local epoch, top, at = unpack(redis.call('HMGET', KEYS[1], 'e', 'o', 'r'))
-local run = run_id()
-if not epoch or (run ~= '' and at ~= '' and run ~= at) then
-  epoch, top = begin(new, run), '0'
-elseif run ~= '' and at == '' then
-  redis.call('HSET', KEYS[1], 'r', run)
+local now = reign()
+if not epoch or (now ~= '' and at ~= '' and now ~= at) then
+  epoch, top = begin(new, now), '0'
+elseif now ~= '' and at == '' then
+  redis.call('HSET', KEYS[1], 'r', now)
 end
 if top == '0' then redis.call('EXPIRE', KEYS[1], unspoken) end
 local bodies = {}
 if after ~= '' then bodies = redis.call('XRANGE', KEYS[2], after .. '-1', '+') end
-return {epoch, top, bodies, run}
+return {epoch, top, bodies, now}
 """
 )
 """
 Read what is kept after an offset. What was never said is soon forgotten, unless it is asked for.
 
 Replicas lag: a replica that was promoted may never have heard of the last broadcasts, and would
-number the next ones like those. So whoever reads after that finds another server than the one that
-the history began at, and begins another.
+number the next ones like those. So whoever reads after that finds another reign than the one that
+the history began in, and begins another. A reign is what Redis calls a replication ID: each server
+that becomes the primary has a new one, even if it was the primary before. Its ``run_id`` would be
+the same again after two failovers between which nobody read.
 """
 
 
@@ -130,10 +132,10 @@ def position_of(reply: bytes) -> Position:
 
 
 def kept_of(reply: Any) -> tuple[Kept, bool]:
-    """Return what the script for reading returned, and whether it could tell the server."""
-    epoch, top, entries, run = reply
+    """Return what the script for reading returned, and whether it could tell the reign."""
+    epoch, top, entries, reign = reply
     kept = Kept(epoch.decode(), int(top), [_message(*entry) for entry in entries])
-    return kept, bool(run)
+    return kept, bool(reign)
 
 
 def _message(entry_id: bytes, fields: Sequence[bytes]) -> tuple[int, bytes]:
