@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -156,8 +157,8 @@ async def test_a_process_that_drains(
         keys = [new_key() for _ in range(6)]
         sockets = [await open_socket(proxy, f"/ws/echo/{key}/") for key in keys]
         draining.terminate()
-        closing = [asyncio.create_task(websocket.wait_closed()) for websocket in sockets]
-        await asyncio.wait(closing, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        closes = [asyncio.create_task(websocket.wait_closed()) for websocket in sockets]
+        await asyncio.wait(closes, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert [websocket.close_code for websocket in sockets].count(1012) == 1
         for _ in range(6):
             sockets.append(await open_socket(proxy, f"/ws/echo/{new_key()}/"))
@@ -165,6 +166,31 @@ async def test_a_process_that_drains(
         await asyncio.gather(*(websocket.close() for websocket in sockets))
         assert draining.has_exited()
         assert draining.journal.logged("the server is going to stop")
+
+
+@pytest.mark.parametrize("name", ["nginx", "haproxy"])
+async def test_pages_that_answer_503(name: str, server: Server, tmp_path: Path) -> None:
+    """They reach the visitor, the rest of the site goes on, and nothing is posted twice."""
+    posted = new_key()
+    with proxied(name, tmp_path, server, server) as proxy:
+        answers = [
+            await asyncio.to_thread(status_of, proxy, method, path)
+            for method, path in (
+                ("POST", f"/busy/{posted}/"),
+                ("GET", f"/busy/{new_key()}/"),
+                ("GET", f"/busy/{new_key()}/"),
+                ("GET", f"/plain/{new_key()}/"),
+            )
+        ]
+    assert answers == [503, 503, 503, 200]
+    assert await server.journal.count(posted, "POST came") == 1
+
+
+def status_of(proxy: Proxy, method: str, path: str) -> int:
+    """Ask for a page through a proxy."""
+    with closing(http.client.HTTPConnection(HOST, proxy.port, timeout=PATIENCE)) as connection:
+        connection.request(method, path)
+        return connection.getresponse().status
 
 
 async def code_of_a_quiet_socket(proxy: Proxy) -> int | None:

@@ -129,6 +129,19 @@ async def test_interrupts_on_request(handle: Any) -> None:
     forget(TERM, INT)
 
 
+@pytest.mark.parametrize("handle", [by_python, by_loop])
+async def test_an_interrupt_just_before(handle: Any) -> None:
+    """What came before is the server's, as at Ctrl-C, where its parent sends SIGTERM after that."""
+    heard = Heard()
+    handle(heard, TERM, INT)
+    held = hold_stop(lambda _: held.hold_interrupt())
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGTERM)  # before the event loop has heard of the other
+    await heard.until(("server", INT))
+    held.end()
+    forget(TERM, INT)
+
+
 async def test_an_interrupt_that_is_ignored() -> None:
     """It stays ignored, as in a process in the background."""
     heard = Heard()

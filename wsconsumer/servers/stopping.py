@@ -99,6 +99,7 @@ class HeldSignals:
             self._onward = onward
 
     def hold_interrupt(self) -> None:
+        self._pass_on()  # one that came before is not ours
         with suppress(CannotHold):
             self._hold(signal.SIGINT)
 
@@ -154,7 +155,10 @@ class HeldSignals:
 
     def _pass_on(self) -> None:
         """Write on the numbers of signals that are not ours."""
-        numbers = self._reader.recv(4096)
+        try:
+            numbers = self._reader.recv(4096)
+        except BlockingIOError:  # they were passed on before
+            return
         others = bytes(number for number in numbers if number not in self._previous)
         if others and self._onward >= 0:
             with suppress(OSError):

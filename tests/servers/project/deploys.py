@@ -8,6 +8,7 @@ from functools import wraps
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 
 from tests.servers.project.consumers import Observed
 from tests.servers.project.journal import note
@@ -44,3 +45,12 @@ def go(request: HttpRequest, key: str) -> HttpResponse:
     """Let what has this key go on."""
     _gates[key].set()
     return HttpResponse("gone on")
+
+
+@csrf_exempt
+def busy(request: HttpRequest, key: str) -> HttpResponse:
+    """A page that has its own reason to answer 503."""
+    note(key, f"{request.method} came")
+    response = HttpResponse("come back later", status=503)
+    response._has_been_logged = True  # noqa: SLF001  # or Django mails it
+    return response
