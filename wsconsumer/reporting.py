@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
 
 from django.conf import settings
@@ -66,15 +66,20 @@ def _signal(sender: type, request: HttpRequest, error: BaseException) -> None:
         error.__traceback__ = traceback
 
 
+_ENDED: Final = {
+    Cause.CLIENT_LEFT: "the client has left",
+    Cause.CLOSED: "the connection was closed while it ran",
+}
+
+
 def log_cancelled(consumer: Requested, hook: str, cause: Cause) -> None:
     """Log that a hook was cancelled; one that took too long was named before."""
     if cause is Cause.UNDECIDED:
         return
     counters["hook_interrupted"] += 1
-    if cause is Cause.CLIENT_LEFT:
-        logger.info(
-            "%s on %s was cancelled: the client has left.", hook, escape(consumer.request.path)
-        )
+    why = _ENDED.get(cause)
+    if why is not None:
+        logger.info("%s on %s was cancelled: %s.", hook, escape(consumer.request.path), why)
 
 
 def log_overdue(consumer: Requested, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from tests.connection.test_monitor import Run, Slow
@@ -27,6 +28,8 @@ from wsconsumer.test import advance, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
 GOODBYE = close(1012, "after=1")
 
@@ -163,8 +166,9 @@ async def test_a_hook_may_finish() -> None:
     await run.finished()
 
 
-async def test_a_hook_that_does_not_finish() -> None:
-    """After two seconds it is closed all the same, and ends like any other."""
+async def test_a_hook_that_does_not_finish(caplog: pytest.LogCaptureFixture) -> None:
+    """After two seconds it is closed all the same, and the log does not say that the client left."""
+    caplog.set_level(logging.INFO, "wsconsumer")
     run = Run(Slow, text("slow"))
     await run.started()
     over = monitor().drain(1)
@@ -175,6 +179,8 @@ async def test_a_hook_that_does_not_finish() -> None:
     await run.finished()
     assert run.log == ["slow", (1012, "after=1")]
     assert over.is_set()
+    ends = "receive on / was cancelled: the connection was closed while it ran."
+    assert caplog.messages == ["Slow: closing with 1012, after=1.", ends]
 
 
 async def test_a_connect_that_has_not_decided() -> None:
