@@ -24,7 +24,7 @@ class Cause(enum.Enum):
 
     SERVER = "the server is stopping, or the code that runs the application wants it to end"
     CLIENT_LEFT = "the client has left while a hook was running for it"
-    CLOSED = "somebody else than the hook closed, as a limit or a deploy does, and the client answered"
+    CLOSED = "somebody else than the hook closed, such as a limit, and the client answered"
     UNDECIDED = "connect() did not decide within connect_timeout"
     OVERDUE = "a hook did not end in time after its own close()"
     CLOSE_UNANSWERED = "the server did not report the end of a connection that we closed"

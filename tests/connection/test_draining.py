@@ -167,7 +167,7 @@ async def test_a_hook_may_finish() -> None:
 
 
 async def test_a_hook_that_does_not_finish(caplog: pytest.LogCaptureFixture) -> None:
-    """After two seconds it is closed all the same, and the log does not say that the client left."""
+    """After two seconds it is closed all the same, and the log says that we closed it."""
     caplog.set_level(logging.INFO, "wsconsumer")
     run = Run(Slow, text("slow"))
     await run.started()
