@@ -6,6 +6,7 @@ all the same, and when it passes, or fails in another way, the suite fails until
 
 import sys
 from dataclasses import dataclass
+from http.client import RemoteDisconnected
 
 from websockets.exceptions import InvalidMessage, InvalidStatus
 
@@ -46,6 +47,9 @@ Granian drops the connections when it stops, and the application learns of some 
 """
 
 KNOWN_LIMITS: dict[tuple[str, str], Limit] = {
+    ("daphne", "a_page_under_way_is_finished"): Limit(
+        "It stops without waiting for pages.", raises=RemoteDisconnected
+    ),
     ("daphne", "a_cookie_of_20_kb"): Limit(
         "Twisted drops a request with more than 16 KiB of headers.", raises=InvalidMessage
     ),

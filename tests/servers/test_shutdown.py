@@ -150,3 +150,14 @@ def test_the_shutdown_is_quiet(outcome: Outcome) -> None:
     """Nothing fails on the way: no traceback in the output, no complaint of the event loop."""
     assert "Traceback" not in outcome.output
     assert outcome.loop_errors == []
+
+
+async def test_a_page_under_way_is_finished(server_name: str, tmp_path: Path) -> None:
+    """A server that stops waits for the pages that it has begun."""
+    key = new_key()
+    with running(server_name, tmp_path) as server, server.http() as connection:
+        connection.request("GET", f"/long/{key}/")
+        await server.journal.wait(key, event="page began")
+        server.terminate()
+        response = await asyncio.to_thread(connection.getresponse)
+        assert response.status == 200

@@ -54,3 +54,10 @@ def busy(request: HttpRequest, key: str) -> HttpResponse:
     response = HttpResponse("come back later", status=503)
     response._has_been_logged = True  # noqa: SLF001  # or Django mails it
     return response
+
+
+def long(request: HttpRequest, key: str) -> HttpResponse:
+    """A page that takes a second."""
+    note(key, "page began")
+    _gates[key].wait(1)
+    return HttpResponse("at last")

@@ -9,6 +9,7 @@ urlpatterns = [
     path("ready/", ready),
     path("go/<key>/", deploys.go),
     path("busy/<key>/", deploys.busy),
+    path("long/<key>/", deploys.long),
     path("ws/waits-in-handshake/<key>/", deploys.waiting(consumers.Echo.as_view())),
     path("ws/decides-later/<key>/", deploys.DecidesLater.as_view()),
     path("ws/echo/<key>/", consumers.Echo.as_view()),
