@@ -263,9 +263,8 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
         """Cancel the hook that still runs for a client that has left, unless the hook closed."""
         is_running = self.handling is not None and not self._is_ending
         if is_running and self.handling is not self._closed_by:
-            is_ours = self.connection.state is ConnectionState.CLOSING
+            self._cancel(Cause.CLOSED if self.connection.close_deadline else Cause.CLIENT_LEFT)
             self.connection.on_client_left()
-            self._cancel(Cause.CLOSED if is_ours else Cause.CLIENT_LEFT)
 
     def look_after(self, now: float) -> None:
         """Look at what should have ended by now; ``now`` in seconds of the loop's clock."""
