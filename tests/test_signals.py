@@ -275,11 +275,16 @@ async def test_nothing_holds_the_consumer() -> None:
         assert guest_thread().flush()
 
 
-@pytest.mark.django_db(transaction=False)
+@pytest.fixture
+def ada(db: None) -> None:
+    """A user, who is gone with the test."""
+    User.objects.create(username="ada")
+
+
+@pytest.mark.usefixtures("ada")
 async def test_in_a_test_of_the_project() -> None:
     """With the kit, receivers of both kinds have been called, and see the test's database."""
     found: list[Any] = []
-    await User.objects.acreate(username="ada")
 
     def count(**named: Any) -> None:
         found.append(User.objects.count())
