@@ -161,8 +161,13 @@ class Journal:
         return Story([event for event in self.events() if event["key"] == key])
 
     def logged(self, text: str = "") -> list[Event]:
-        """Return the log records so far that contain `text`, in the message or the traceback."""
-        return [e for e in self.events() if e["event"] == "log" and text in e["text"]]
+        """
+        Return the log records so far that contain `text`, in the message or the traceback.
+
+        Those of the access log, which say how each connection ended, are left out.
+        """
+        logs = [e for e in self.events() if e["event"] == "log" and text in e["text"]]
+        return [each for each in logs if each["logger"] != "wsconsumer.access"]
 
     async def wait_for_log(self, text: str) -> list[Event]:
         """Wait for a log record that contains `text`; they are written by a thread of their own."""
