@@ -22,7 +22,8 @@ from django.core.checks import run_checks
 from django.db import connections
 from django.http import HttpResponse
 from django.test import override_settings
-from django.urls import include, path
+from django.urls import include, path, re_path, register_converter
+from django.urls.converters import StringConverter
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
@@ -241,6 +242,52 @@ def test_hooks_of_other_frameworks(name: str, hook: str, monkeypatch: pytest.Mon
         "wsconsumer.W006": f"{__name__}.Ported has {name}(), a hook of other frameworks, "
         f"which nothing calls here. Write `async def {hook}`, or give it another name."
     }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "taker"),
+    [
+        ([path("ws/<slug:room>/", Chat.as_view())], [], "ws/<slug:room>/"),
+        ([path("ws/", include([re_path(r"", View.as_view())]))], [], "ws/"),
+        ([], [path("ws/<slug:room>/", Chat.as_view())], None),
+    ],
+    ids=["by a converter", "by an include", "after it"],
+)
+def test_a_path_that_is_taken(
+    before: list[Any], after: list[Any], taker: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W012: a websocket whose path an earlier pattern takes."""
+    views = [*before, path("ws/", include([path("lobby/", Chat.as_view())])), *after]
+    monkeypatch.setitem(globals(), "urlpatterns", views)
+    with override_settings(ROOT_URLCONF=__name__):
+        messages = found()
+    assert messages == (
+        {}
+        if taker is None
+        else {
+            "wsconsumer.W012": f"No websocket gets to {__name__}.Chat at /ws/lobby/: the URL "
+            f"pattern '{taker}', which comes first, takes that path. Put the path(), or the "
+            "include() that it is in, before the other."
+        }
+    )
+
+
+class Failing(StringConverter):
+    """A converter that fails in a way that Django does not expect."""
+
+    def to_python(self, value: str) -> str:
+        raise RuntimeError(value)
+
+
+register_converter(Failing, "failing")
+
+
+def test_a_converter_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be resolved is not told as taken."""
+    views = [path("<failing:x>/", View.as_view()), path("ws/", Chat.as_view())]
+    monkeypatch.setitem(globals(), "urlpatterns", views)
+    with override_settings(ROOT_URLCONF=__name__):
+        assert found() == {}
 
 
 def test_a_method_that_is_called(monkeypatch: pytest.MonkeyPatch) -> None:

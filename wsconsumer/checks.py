@@ -31,7 +31,7 @@ from .group_checks import (
     check_pools,
     check_processes,
 )
-from .handshake.routes import Route, read_routes
+from .handshake.routes import Route, pattern_before, read_routes
 from .handshake.views import ConsumerView, names_of
 from .importing import explain_import
 from .messages.handlers import is_handler
@@ -134,6 +134,20 @@ def _mapped(view: Any) -> str:
     if inspect.isclass(view):
         return "the class itself"
     return f"{view.__name__}, without a call" if inspect.ismethod(view) else "as_asgi()"
+
+
+def check_order(**_: Any) -> list[CheckMessage]:
+    """W012: a path that an earlier pattern takes, so that its websocket is never reached."""
+    return [
+        Warning(
+            f"No websocket gets to {'.'.join(names_of(route.application))} at {route.path}: the "
+            f"URL pattern {taker!r}, which comes first, takes that path.",
+            "Put the path(), or the include() that it is in, before the other.",
+            id="wsconsumer.W012",
+        )
+        for route in _websocket_routes()
+        if (taker := pattern_before(route)) is not None
+    ]
 
 
 def check_consumers(**_: Any) -> list[CheckMessage]:
@@ -324,6 +338,7 @@ CHECKS: Final[Mapping[Check, tuple[str, ...]]] = {
     check_asgi_application: (),
     check_urlconf: (Tags.urls,),
     check_consumers: (Tags.urls,),
+    check_order: (Tags.urls,),
     check_leftovers: (),
     check_daphne: (),
     check_runserver: (),

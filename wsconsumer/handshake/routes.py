@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls.resolvers import RoutePattern
 
 from .. import conf
 from ..escaping import quote
@@ -68,6 +69,21 @@ def read_routes() -> tuple[list[Route], str | None]:
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the project's code raises
         name = urlconf or getattr(settings, "ROOT_URLCONF", None)
         return [], f"The URLconf {quote(name)} can't be loaded: {explain_import(error)}."
+
+
+def pattern_before(route: Route) -> str | None:
+    """
+    Return the pattern that takes the path of a route before it, if there is one.
+
+    Only a path without converters and regular expressions is tried: others stand for many.
+    """
+    if not all(isinstance(part, RoutePattern) and not part.converters for part in route.parts):
+        return None
+    try:
+        match = get_resolver(conf.get("URLCONF")).resolve(route.path)
+    except Exception:  # noqa: BLE001  # a converter, or a resolver, may be the project's
+        return None
+    return None if match.func is route.view else match.route
 
 
 def _all_routes(urlconf: str | None) -> Iterator[Route]:
