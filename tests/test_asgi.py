@@ -42,6 +42,8 @@ urlpatterns = [
     path("recorder/", Recorder.as_view()),
 ]
 
+AUTH, TYPES = "django.contrib.auth", "django.contrib.contenttypes"
+
 here = override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[])
 
 
@@ -70,6 +72,21 @@ async def test_lifespan() -> None:
         "lifespan.startup.complete",
         "lifespan.shutdown.complete",
     ]
+
+
+@pytest.mark.parametrize(
+    ("installed", "is_told"),
+    [([AUTH, TYPES], True), ([AUTH, TYPES, "wsconsumer"], False), ([], False)],
+    ids=["users alone", "both", "neither"],
+)
+def test_an_app_that_is_not_installed(
+    installed: list[str], is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where there are users and our app is missing, a warning says what that means."""
+    with override_settings(INSTALLED_APPS=installed):
+        get_asgi_application()
+    told = [text for text in caplog.messages if 'INSTALLED_APPS has no "wsconsumer"' in text]
+    assert len(told) == is_told
 
 
 @here

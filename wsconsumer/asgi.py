@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from django.apps import apps
 from django.core.asgi import get_asgi_application as get_http_application
 
 from .escaping import quote
@@ -23,10 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["WebsocketDispatcher", "get_asgi_application", "lifespan"]
 
+logger = logging.getLogger("wsconsumer.server")
+
+_NOT_INSTALLED: Final = (
+    'INSTALLED_APPS has no "wsconsumer", so a logout or a new password closes websockets only when '
+    "revalidate_every finds it, and there are no checks and commands of ours. Add it."
+)
+
 
 def get_asgi_application() -> Application:
     """Return the ASGI application of the project; the twin of ``django.core.asgi``'s."""
-    return ProjectApplication(get_http_application())
+    http = get_http_application()  # sets Django up
+    if apps.is_installed("django.contrib.auth") and not apps.is_installed("wsconsumer"):
+        logger.warning(_NOT_INSTALLED)
+    return ProjectApplication(http)
 
 
 class ProjectApplication(WebsocketDispatcher):
