@@ -174,6 +174,29 @@ async def test_confirmation(answer: str, is_closed: bool, monkeypatch: pytest.Mo
     assert asked == ["Close them? [y/N] "]
 
 
+async def test_nobody_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal nobody is closed, and the command says what to write."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+    async def close(one: Any, two: Any) -> None:
+        with pytest.raises(CommandError, match=r"Nothing was closed: .* Write --no-input"):
+            await arun("--close", "--group=a")
+        assert one.close_code is None
+
+    await with_two(close)
+
+
+async def test_nobody_to_close() -> None:
+    """Where no connection matches, there is nothing to ask."""
+
+    async def close(one: Any, two: Any) -> None:
+        with pytest.raises(CommandError, match=r"Nothing was closed\."):
+            await arun("--close", "--group=nobody")
+        assert "No connection matches (path /c/).\n" in await arun("--live", "--path=/c/")
+
+    await with_two(close)
+
+
 async def test_watching(monkeypatch: pytest.MonkeyPatch) -> None:
     """It asks again and again until Ctrl-C, on a clear screen."""
     pauses: list[float] = []
@@ -202,7 +225,10 @@ async def test_a_process_that_drains(monkeypatch: pytest.MonkeyPatch) -> None:
     async with connect(Hanging) as ws:
         await ws.settle()
         text = await arun("--live", "--user=nobody")
-    assert text == f"1 process answered.\n{HERE} has 1 connection, and is going to stop.\n"
+    assert text == (
+        f"1 process answered.\n{HERE} has 1 connection, and is going to stop.\n"
+        "No connection matches (user nobody). --user takes a primary key.\n"
+    )
 
 
 async def test_nobody() -> None:
@@ -238,8 +264,20 @@ def test_what_came_over_the_engine_is_escaped(monkeypatch: pytest.MonkeyPatch) -
     [
         (["--close"], "--close expects one or more of --user"),
         (["--close", "--consumer=Chat"], "--close expects one or more of --user"),
-        (["--close", "--user=1", "--watch"], "--watch goes with --live"),
-        (["--close", "--user=1", "--code=1005"], "can't send the close code 1005"),
+        (["--close", "--user=1", "--watch"], "--close can't be combined with --watch"),
+        (["--close", "--user=1", "--limit=1"], "--close can't be combined with --limit"),
+        (["--close", "--user=1", "--json"], "--close --json can't ask for confirmation"),
+        (["--live", "--routes"], "--live can't be combined with --routes"),
+        (
+            ["--live", "--code=4000", "--reason=bye", "--no-input"],
+            "--live can't be combined with --code, --reason, --no-input",
+        ),
+        (["--code=4000", "--timeout=5"], "Expected --live or --close with --timeout, --code, got"),
+        (["--live", "--limit=-1"], "--limit: expected an int of at least 0, got '-1'"),
+        (["--live", "--timeout=0"], "--timeout: expected seconds, more than 0 and at most 86400"),
+        (["--live", "--watch=nan"], "--watch: expected seconds, more than 0 .*, got 'nan'"),
+        (["--live", "--watch=x"], "--watch: expected seconds, more than 0 .*, got 'x'"),
+        (["--close", "--user=1", "--code=1005"], "--close can't send the close code 1005"),
         (["--live", "--close"], "not allowed with argument"),
         (["--live", f"--path={'x' * 500}"], "No connection can be meant: Expected `str` of length"),
         (["--user=1", "--watch=2"], "Expected --live or --close with --user, --watch, got neither"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from argparse import ArgumentTypeError
 from time import sleep
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,7 +21,7 @@ from django.core.management.base import CommandError
 from ..connected.asking import REASON, TIMEOUT, disconnect, in_own_loop, who_is_connected
 from ..connected.questions import Selection, session_named
 from ..connected.words import age_in_words, in_order
-from ..escaping import escape
+from ..escaping import escape, quote
 from ..exceptions import BackendError
 from ..groups.loading import current_groups, make_backend
 from ..masking import mask_text
@@ -29,7 +30,7 @@ from ..serving import is_serving
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from django.core.management.base import BaseCommand
 
@@ -48,6 +49,15 @@ WIDTH: Final = 60
 
 CLOSES: Final = ("user", "session", "group", "path", "connection")
 """The filters of which ``--close`` needs one."""
+
+ONLY_LIVE: Final = ("limit", "watch")
+"""The options that only ``--live`` takes."""
+
+ONLY_CLOSE: Final = ("code", "reason", "no-input")
+"""The options that only ``--close`` takes."""
+
+A_DAY: Final = 86_400
+"""Seconds: the longest that an option may say."""
 
 CLEAR: Final = "\x1b[2J\x1b[H"
 """What clears a terminal."""
@@ -77,17 +87,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     live.add_argument("--consumer", help="Those of this class, with or without its module, or *.")
     live.add_argument("--connection", help="The one with this id, which --live --json prints.")
     live.add_argument(
-        "--limit", type=int, help="Tell of so many connections in each event loop, at the most."
+        "--limit", type=_number, help="Tell of so many connections in each event loop, at the most."
     )
     live.add_argument(
         "--timeout",
-        type=float,
-        default=TIMEOUT,
-        help="Seconds that a process has to begin its answer (%(default)s).",
+        type=_seconds,
+        help=f"Seconds that a process has to begin its answer ({TIMEOUT:g}).",
     )
     live.add_argument(
         "--watch",
-        type=float,
+        type=_seconds,
         nargs="?",
         const=2.0,
         metavar="SECONDS",
@@ -96,12 +105,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     live.add_argument(
         "--code",
         type=int,
-        default=CloseCode.DISCONNECTED.value,
-        help="The code to close with (%(default)s).",
+        help=f"The code to close with ({CloseCode.DISCONNECTED.value}).",
     )
-    live.add_argument(
-        "--reason", default=REASON, help="The reason that clients are told (%(default)s)."
-    )
+    live.add_argument("--reason", help=f"The reason that clients are told ({REASON}).")
     live.add_argument(
         "--no-input",
         "--noinput",
@@ -111,16 +117,32 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ArgumentTypeError(f"expected an int of at least 0, got {quote(text)}.")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= A_DAY:
+        raise ArgumentTypeError(
+            f"expected seconds, more than 0 and at most {A_DAY}, got {quote(text)}."
+        )
+    return seconds
+
+
 def handle(command: BaseCommand, options: Mapping[str, Any]) -> None:
     """Do what ``--live`` or ``--close`` asks for."""
     _check_engine()
     selection = _selection(options)
-    if options["close"] and options["watch"] is not None:
-        raise CommandError("--watch goes with --live, and not with --close.")
     if options["close"]:
         _close(command, selection, options)
     elif options["watch"] is None:
-        _write(command, _ask_live(selection, options), options)
+        _write(command, selection, _ask_live(selection, options), options)
     else:
         _watch(command, selection, options)
 
@@ -132,7 +154,7 @@ def _watch(command: BaseCommand, selection: Selection, options: Mapping[str, Any
             answers = _ask_live(selection, options)
             if not options["json"]:
                 command.stdout.write(CLEAR, ending="")
-            _write(command, answers, options)
+            _write(command, selection, answers, options)
             command.stdout.flush()
             sleep(options["watch"])
     except KeyboardInterrupt:
@@ -140,11 +162,26 @@ def _watch(command: BaseCommand, selection: Selection, options: Mapping[str, Any
 
 
 def check_unused(options: Mapping[str, Any]) -> None:
-    """Raise the error for options that need ``--live`` or ``--close``."""
-    names = (*CLOSES, "consumer", "limit", "watch")
-    found = [f"--{name}" for name in names if options[name] is not None]
+    """Raise the error for options that would not be used."""
+    if options["live"] or options["close"]:
+        mode, others = ("--live", ONLY_CLOSE) if options["live"] else ("--close", ONLY_LIVE)
+        found = _given((*others, "routes"), options)
+        if found:
+            raise CommandError(f"{mode} can't be combined with {found}.")
+        return
+    found = _given((*CLOSES, "consumer", "timeout", *ONLY_LIVE, *ONLY_CLOSE), options)
     if found:
-        raise CommandError(f"Expected --live or --close with {', '.join(found)}, got neither.")
+        raise CommandError(f"Expected --live or --close with {found}, got neither.")
+
+
+def _given(names: Iterable[str], options: Mapping[str, Any]) -> str:
+    """Return those of the options that are given, as they are written."""
+    given = {
+        **options,
+        "no-input": None if options["interactive"] else True,
+        "routes": options["routes"] or None,
+    }
+    return ", ".join(f"--{name}" for name in names if given[name] is not None)
 
 
 def _check_engine() -> None:
@@ -181,8 +218,12 @@ def _selection(options: Mapping[str, Any]) -> Selection:
 
 
 def _ask_live(selection: Selection, options: Mapping[str, Any]) -> Answers:
-    limit, patience = options["limit"], options["timeout"]
+    limit, patience = options["limit"], _patience(options)
     return _asked(lambda: who_is_connected(selection, limit=limit, patience=patience))
+
+
+def _patience(options: Mapping[str, Any]) -> float:
+    return TIMEOUT if options["timeout"] is None else options["timeout"]
 
 
 def _asked(ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -197,11 +238,15 @@ def _asked(ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def _close(command: BaseCommand, selection: Selection, options: Mapping[str, Any]) -> None:
-    code, reason, patience = options["code"], options["reason"], options["timeout"]
+    code = CloseCode.DISCONNECTED.value if options["code"] is None else options["code"]
+    reason = REASON if options["reason"] is None else options["reason"]
+    patience = _patience(options)
     try:
-        check_close(code, reason)
+        check_close(code, reason, "--close")
     except ValueError as error:
         raise CommandError(str(error)) from error
+    if options["json"] and options["interactive"]:
+        raise CommandError("--close --json can't ask for confirmation. Add --no-input.")
     if options["interactive"] and not _is_confirmed(command, selection, options):
         raise CommandError("Nothing was closed.")
     by = f"manage.py websockets --close (process {os.getpid()} on {socket.gethostname()})"
@@ -222,14 +267,24 @@ def _is_confirmed(command: BaseCommand, selection: Selection, options: Mapping[s
     answers = _ask_live(selection, {**options, "limit": 0})
     total = sum(report.meant for report in answers.reports)
     command.stdout.write(_answered(answers))
+    if not total:
+        command.stdout.write(_no_match(selection))
+        return False
     command.stdout.write(f"Meant: {_connections(total)} ({escape(selection)}).")
-    return input("Close them? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Close them? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError as error:
+        raise CommandError(
+            "Nothing was closed: nobody answered. Write --no-input to close without asking."
+        ) from error
 
 
 # What is printed
 
 
-def _write(command: BaseCommand, answers: Answers, options: Mapping[str, Any]) -> None:
+def _write(
+    command: BaseCommand, selection: Selection, answers: Answers, options: Mapping[str, Any]
+) -> None:
     if options["json"]:
         command.stdout.write(json.dumps(_report(answers), indent=2))
         return
@@ -247,9 +302,16 @@ def _write(command: BaseCommand, answers: Answers, options: Mapping[str, Any]) -
         command.stdout.write()
         rows = [list(_cells(answers, row)) for row in in_order(answers)]
         _write_table(command, [list(COLUMNS), *rows])
-    left_out = sum(report.meant for report in answers.reports) - len(answers.rows)
-    if left_out > 0:
-        command.stdout.write(f"... and {left_out} more.")
+    meant = sum(report.meant for report in answers.reports)
+    if meant > len(answers.rows):
+        command.stdout.write(f"... and {meant - len(answers.rows)} more.")
+    if answers.reports and selection and not meant:
+        command.stdout.write(_no_match(selection))
+
+
+def _no_match(selection: Selection) -> str:
+    hint = "" if selection.user is None else " --user takes a primary key."
+    return f"No connection matches ({escape(selection)}).{hint}"
 
 
 def _answered(answers: Answers) -> str:

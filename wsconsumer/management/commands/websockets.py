@@ -51,10 +51,10 @@ class Command(BaseCommand):
         connections.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        connections.check_unused(options)
         if options["live"] or options["close"]:
             connections.handle(self, options)
             return
-        connections.check_unused(options)
         routes, mistake = read_routes()
         rows = [_row(route) for route in routes if route.application is not None]
         if options["routes"]:
