@@ -144,6 +144,11 @@ def check_close(code: object, reason: object, verb: str = "close()") -> None:
         )
 
 
+def close_in_words(code: int | None, reason: str) -> str:
+    """Return a code and its reason, if there is one, as the log tells them."""
+    return f"{code}, {escape(reason)}" if reason else f"{code}"
+
+
 def encode_text(text: str, what: str) -> bytes:
     """Encode text as UTF-8, the only encoding of the wire; raise ``ValueError`` if it can't be."""
     try:

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.connection.test_deadlines import Server
 from tests.fakes import close
 from wsconsumer.connection import closing
@@ -15,8 +17,6 @@ from wsconsumer.test import advance
 from wsconsumer.test.clock import turns
 
 if TYPE_CHECKING:
-    import pytest
-
     from wsconsumer.connection.connection import Connection
 
 
@@ -45,6 +45,19 @@ async def test_a_close_goes_out(caplog: pytest.LogCaptureFixture) -> None:
     await turns()
     assert server.sent == [close(4501, "bye")]
     assert caplog.messages == ["Chat: closing with 4501, bye."]
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [("", "Chat: closing with 4501."), ("a\nb", r"Chat: closing with 4501, a\nb.")],
+)
+async def test_the_log_of_a_close(reason: str, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A close without a reason is told without one, and a reason forges no line."""
+    caplog.set_level(logging.INFO, "wsconsumer")
+    ((_, connection),) = await make(Server, 1)
+    Closing().close(connection, 4501, reason)
+    await turns()
+    assert caplog.messages == [text]
 
 
 async def test_nothing_is_sent_any_more() -> None:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ..loops import start_task
-from ..protocol import ConnectionState
+from ..protocol import ConnectionState, close_in_words
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -71,8 +71,8 @@ class Closing:
             self._pacing = None
 
     def _start(self, connection: Connection) -> None:
-        text = "%s: closing with %d, %s."
-        logger.info(text, connection.owner, connection.close_code, connection.close_reason)
+        told = close_in_words(connection.close_code, connection.close_reason)
+        logger.info("%s: closing with %s.", connection.owner, told)
         task = self._under_way[connection] = start_task(connection.finish_close())
         task.add_done_callback(partial(self._done, connection))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..counters import counters
 from ..loops import start_task
-from ..protocol import CloseCode, ConnectionState
+from ..protocol import CloseCode, ConnectionState, close_in_words
 from .timeline import Timeline
 
 if TYPE_CHECKING:
@@ -82,9 +82,8 @@ class Deadlines:
         """Close a connection now, unless it is closing already."""
         if connection.state is ConnectionState.OPEN:
             counters[deadline.counter] += 1
-            text = "%s: closing with %d, %s."
-            code, reason = deadline.code, deadline.reason
-            extra = {"code": code}
-            deadline.context.run(logger.info, text, connection.owner, code, reason, extra=extra)
+            told, extra = close_in_words(deadline.code, deadline.reason), {"code": deadline.code}
+            text = "%s: closing with %s."
+            deadline.context.run(logger.info, text, connection.owner, told, extra=extra)
             connection.begin_close(deadline.code, deadline.reason)
             self._closing[connection] = start_task(connection.finish_close(), deadline.context)
