@@ -318,7 +318,7 @@ WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         "ada",
         {},
         ValueError,
-        "got 'ada', which is no primary key of auth.User: .*must be an integer",
+        "got 'ada', which is no primary key of auth.User: .*must be an integer. Pass the user, or",
     ),
     (1, {"code": 1005}, ValueError, r"disconnect_user\(\) can't send the close code 1005"),
     (1, {"code": "4501"}, TypeError, r"disconnect_user\(\) expects code to be an int"),
@@ -337,10 +337,11 @@ def test_what_is_no_user(user: Any, more: dict[str, Any], kind: type[Exception],
     ("key", "kind", "text"),
     [
         (session(), TypeError, "a session key, a str, got SessionStore. Write request.session"),
-        (None, TypeError, "got NoneType"),
+        (None, TypeError, "got None. A visitor whose session was never saved has no key"),
+        (b"k", TypeError, "got bytes. Write request.session.session_key"),
         ("", ValueError, "got an empty str"),
     ],
-    ids=["session", "none", "empty"],
+    ids=["session", "none", "bytes", "empty"],
 )
 def test_what_is_no_session(key: Any, kind: type[Exception], text: str) -> None:
     """The error says what was expected, and what came."""

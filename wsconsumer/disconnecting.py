@@ -144,7 +144,8 @@ def _key_of_pk(pk: object) -> UserKey:
     except ValidationError as error:
         raise ValueError(
             f"disconnect_user() got {quote(pk)}, which is no primary key of "
-            f"{settings.AUTH_USER_MODEL}: {' '.join(error.messages)}"
+            f"{settings.AUTH_USER_MODEL}: {' '.join(error.messages)} Pass the user, or its "
+            "primary key."
         ) from None
     return UserKey(settings.AUTH_USER_MODEL.lower(), str(value))
 
@@ -152,6 +153,11 @@ def _key_of_pk(pk: object) -> UserKey:
 def order_for_session(session_key: str, code: int, reason: str) -> DisconnectSession:
     """Return the order to close the websockets of a session, or raise what is wrong with it."""
     check_close(code, reason, "disconnect_session()")
+    if session_key is None:
+        raise TypeError(
+            "disconnect_session() expects a session key, a str, got None. A visitor whose session "
+            "was never saved has no key, and no websocket that is found by it."
+        )
     if not isinstance(session_key, str):
         raise TypeError(
             "disconnect_session() expects a session key, a str, got "

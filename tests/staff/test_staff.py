@@ -139,7 +139,7 @@ def test_without_authentication(rf: RequestFactory) -> None:
     """Without users nobody is staff."""
     from wsconsumer.staff.views import page  # it needs the admin
 
-    with pytest.raises(PermissionDenied):
+    with pytest.raises(PermissionDenied, match=r"permission wsconsumer\.view_connections may see"):
         page(rf.get(PAGE))
 
 
