@@ -139,7 +139,9 @@ def test_without_authentication(rf: RequestFactory) -> None:
     """Without users nobody is staff."""
     from wsconsumer.staff.views import page  # it needs the admin
 
-    with pytest.raises(PermissionDenied, match=r"permission wsconsumer\.view_connections may see"):
+    with pytest.raises(
+        PermissionDenied, match=r"permission wsconsumer\.view_connections may see who"
+    ):
         page(rf.get(PAGE))
 
 
@@ -297,6 +299,9 @@ async def test_closing_those_that_are_shown(visitor: Visitor) -> None:
         assert (await one.receive_close(), await two.receive_close()) == (4501, 4501)
     await visitor.post(path="/ws/room/*", confirmed="")
     assert "Connections that are being closed: 0." in await visitor.get()
+    asked = (await visitor.post(path="/ws/room/*", all="")).content.decode()
+    assert "There is nothing to close: no connection matches." in asked
+    assert "Yes, close" not in asked
 
 
 @pytest.mark.parametrize(

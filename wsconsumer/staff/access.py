@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 VIEW: Final = "wsconsumer.view_connections"
 CLOSE: Final = "wsconsumer.close_connections"
 
+NOT_VIEWING: Final = f"Only staff with the permission {VIEW} may see who is connected."
+"""What the log says of others."""
+
 
 def may_view(request: HttpRequest) -> bool:
     """Whether the user may see who is connected; this asks the database."""

@@ -20,7 +20,7 @@ from ..connected.asking import disconnect, in_own_loop, who_is_connected
 from ..connected.questions import Selection
 from ..exceptions import BackendError
 from ..reporting import describe_user
-from .access import CLOSE, VIEW, may_close, may_view
+from .access import CLOSE, NOT_VIEWING, may_close, may_view
 from .filters import Filter
 from .table import LIMIT, PATIENCE, context_of, rendered
 
@@ -42,7 +42,7 @@ def for_staff(view: Callable[[HttpRequest], HttpResponseBase]) -> Any:
     def checked(request: HttpRequest) -> HttpResponseBase:
         if not may_view(request):
             if getattr(request, "user", None) is None or request.user.is_authenticated:
-                raise PermissionDenied(f"Only staff with the permission {VIEW} may see this page.")
+                raise PermissionDenied(NOT_VIEWING)
             return redirect_to_login(request.get_full_path(), _admin_url("login"))
         response = view(request)
         add_never_cache_headers(response)

@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 from ..connected.asking import who_is_connected
 from ..consumer import WebsocketConsumer
 from ..exceptions import BackendError
-from .access import may_close, may_view
+from .access import NOT_VIEWING, may_close, may_view
 from .filters import Filter
 from .table import LIMIT, PATIENCE, context_of, rendered
 
@@ -38,7 +38,7 @@ class Watch(WebsocketConsumer):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Let in who may see the page."""
         if not may_view(request):
-            raise PermissionDenied
+            raise PermissionDenied(NOT_VIEWING)
         self.may_close = may_close(request)
         return super().dispatch(request, *args, **kwargs)
 
