@@ -12,7 +12,7 @@ from django.contrib.sessions.backends.cache import SessionStore
 
 from tests.connected.members import Member, Other, asked
 from wsconsumer.connected.facts import SHOWN
-from wsconsumer.connected.questions import Selection, WhoIsConnected, session_named
+from wsconsumer.connected.questions import Selection, WhoIsConnected, session_named, user_named
 from wsconsumer.identities import hash_of_session
 from wsconsumer.test import connect
 
@@ -96,6 +96,12 @@ def test_sessions_by_key_or_hash() -> None:
     """Whoever has a key sends its hash; what is shown of a hash is taken as that."""
     assert session_named(KEY) == HASH
     assert session_named(HASH[:SHOWN]) == HASH[:SHOWN]
+
+
+@pytest.mark.parametrize(("value", "shown"), [("07", "7"), (" 7", "7"), ("ada", "ada")])
+def test_users_as_they_are_written(value: str, shown: str) -> None:
+    """A primary key may be written otherwise than it is shown; users may be of another model."""
+    assert user_named(value) == shown
 
 
 @pytest.mark.parametrize(

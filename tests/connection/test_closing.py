@@ -58,6 +58,7 @@ async def test_the_log_of_a_close(reason: str, text: str, caplog: pytest.LogCapt
     Closing().close(connection, 4501, reason)
     await turns()
     assert caplog.messages == [text]
+    assert vars(caplog.records[0])["code"] == 4501
 
 
 async def test_nothing_is_sent_any_more() -> None:

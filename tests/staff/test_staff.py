@@ -227,6 +227,7 @@ async def test_what_may_not_be_closed() -> None:
         ("?path=*b*&consumer=Room", ["b"]),
         ("?group=news", ["b"]),
         ("?user=1000", []),
+        ("?user=nobody", []),
         ("?path=/ws/room/a/&session=no+hash", ["a", "b"]),
     ],
 )

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from msgspec import Meta
 
 from ..groups.names import RESERVED
@@ -91,6 +93,15 @@ def session_named(value: str) -> str:
     """Return what a selection says of a session, for its key or the hash that is shown of it."""
     is_shown = re.fullmatch(f"[0-9a-f]{{{SHOWN}}}", value) is not None
     return value if is_shown else hash_of_session(value)
+
+
+def user_named(value: str) -> str:
+    """Return a primary key as it is shown, for one as it is written, as a UUID without hyphens."""
+    try:
+        key: Any = get_user_model()._meta.pk  # noqa: SLF001  # Django's public one
+        return str(key.to_python(value))
+    except (ImproperlyConfigured, ValidationError):
+        return value  # there may be users of another model
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:

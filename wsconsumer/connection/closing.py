@@ -71,8 +71,9 @@ class Closing:
             self._pacing = None
 
     def _start(self, connection: Connection) -> None:
-        told = close_in_words(connection.close_code, connection.close_reason)
-        logger.info("%s: closing with %s.", connection.owner, told)
+        code = connection.close_code
+        told, extra = close_in_words(code, connection.close_reason), {"code": code}
+        logger.info("%s: closing with %s.", connection.owner, told, extra=extra)
         task = self._under_way[connection] = start_task(connection.finish_close())
         task.add_done_callback(partial(self._done, connection))
 

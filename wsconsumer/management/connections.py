@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
 from ..connected.asking import REASON, TIMEOUT, disconnect, in_own_loop, who_is_connected
-from ..connected.questions import Selection, session_named
+from ..connected.questions import Selection, session_named, user_named
 from ..connected.words import age_in_words, in_order
 from ..escaping import escape, quote
 from ..exceptions import BackendError
@@ -200,9 +200,9 @@ def _check_engine() -> None:
 
 
 def _selection(options: Mapping[str, Any]) -> Selection:
-    session = options["session"]
+    user, session = options["user"], options["session"]
     values = {
-        "user": options["user"],
+        "user": None if user is None else user_named(user),
         "session": None if session is None else session_named(session),
         **{name: options[name] for name in ("group", "path", "consumer", "connection")},
     }

@@ -6,7 +6,7 @@ from django import forms
 from django.utils.http import urlencode
 
 from ..connected.facts import SHOWN
-from ..connected.questions import Selection
+from ..connected.questions import Selection, user_named
 
 _STARS = "* stands for any characters."
 
@@ -22,6 +22,11 @@ class Filter(forms.Form):
     group = forms.CharField(required=False, max_length=400, help_text=_STARS)
     path = forms.CharField(required=False, max_length=400, help_text=_STARS)
     consumer = forms.CharField(required=False, max_length=400, help_text=_STARS)
+
+    def clean_user(self) -> str:
+        """Return the primary key as it is shown."""
+        user: str = self.cleaned_data["user"]
+        return user and user_named(user)
 
     @property
     def selection(self) -> Selection:
