@@ -108,7 +108,7 @@ class WebsocketConsumer(Limits, ConsumerView):
         connection = self._wsconsumer.connection
         connection.check_loop("accept()")
         await connection.accept(subprotocol, headers)
-        self._wsconsumer.account.on_accepted()
+        self._wsconsumer.on_accepted()
 
     async def reject(
         self, status: int = 403, body: str | bytes = "", headers: RawHeaders = ()

@@ -94,15 +94,16 @@ class Account:
         for observer in observers:
             self.hooks = observer.around(session, consumer, self.hooks)
 
-    def on_accepted(self) -> None:
-        """Tell, once, that the connection is accepted, if it is."""
+    def on_accepted(self) -> bool:
+        """Tell, once, that the connection is accepted, if it is; return whether this was it."""
         if self._accepted_at is not None or not self._connection.accepted:
-            return
+            return False
         self._accepted_at = self._connection.loop.time()
         if self.measure is not None:
             self.measure.tally.accepted += 1
             metrics.count_handshake("accepted", 101)
         self._send(signals.websocket_accepted)
+        return True
 
     def on_ended(self, code: int, reason: str) -> None:
         """Tell of the end, whatever it is the end of."""

@@ -204,16 +204,15 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
             check_answer(self._consumer, await self._let_in())
             if connection.state is ConnectionState.CONNECTING:
                 await connection.accept()
-            self.account.on_accepted()
+            self.on_accepted()
         except BaseException as error:
             self.handling = None
             if not await self._contain("connect", error):
                 raise
         self.handling = None
         await self._end_connecting()
-        self._begin_belonging()
-        if connection.accepted and connection.speaks_own:
-            self._monitor.heartbeats.add(connection, self._loop.time(), self.context)
+        self.on_accepted()  # a connect() that was cancelled may have accepted
+        self._close_if_refused()
         return connection.accepted
 
     # What hooks raise.

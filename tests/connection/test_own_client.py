@@ -38,6 +38,20 @@ async def test_a_heartbeat_comes_now_and_then() -> None:
             assert await ws.receive() == f'\x1e{{"ping":{PERIOD}}}'
 
 
+async def test_heartbeats_begin_with_the_accept() -> None:
+    """A ``connect()`` that has accepted may go on for hours, and its client knows that it does."""
+
+    class Telling(WebsocketConsumer):
+        async def connect(self) -> None:
+            await self.accept()
+            await asyncio.get_running_loop().create_future()
+
+    async with connect(Telling, subprotocols=OWN) as ws:
+        for _ in range(3):
+            await advance(PERIOD + 1)
+            assert await ws.receive() == f'\x1e{{"ping":{PERIOD}}}'
+
+
 async def test_others_get_none() -> None:
     """A client that does not speak the subprotocol never sees one."""
     async with connect(Room) as ws:
