@@ -30,6 +30,7 @@ from wsconsumer.counters import counters
 from wsconsumer.disconnecting import DisconnectSession, DisconnectUser
 from wsconsumer.groups import memory
 from wsconsumer.groups.orders import atell
+from wsconsumer.identities import MAX_PK
 from wsconsumer.test import advance, connect
 from wsconsumer.test.clock import turns
 
@@ -297,7 +298,7 @@ async def test_one_that_was_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    "order", [DisconnectUser("auth.user", "1", 1005, ""), DisconnectSession("x", 1005, "")]
+    "order", [DisconnectUser("auth.user", "1", 1005, ""), DisconnectSession("a" * 32, 1005, "")]
 )
 async def test_an_order_that_can_not_be_obeyed(
     order: Any, caplog: pytest.LogCaptureFixture
@@ -307,6 +308,24 @@ async def test_an_order_that_can_not_be_obeyed(
         await atell(order)
         await ws.expect_nothing()
         assert "An order failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        DisconnectUser("auth.user", "1" * (MAX_PK + 1), 4501, ""),
+        DisconnectUser("m" * 201, "1", 4501, ""),
+        DisconnectSession("a" * 33, 4501, ""),
+        DisconnectSession("x" * 32, 4501, ""),
+    ],
+    ids=["pk", "model", "long", "hash"],
+)
+async def test_an_order_that_would_fill_the_memory(order: Any) -> None:
+    """What is remembered for a minute is bounded, whoever wrote it."""
+    async with connect(Ended, user=ADA) as ws:
+        await atell(order)
+        await ws.expect_nothing()
+    assert counters["body_refused"] == 1
 
 
 WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
@@ -320,6 +339,8 @@ WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         ValueError,
         "got 'ada', which is no primary key of auth.User: .*must be an integer. Pass the user, or",
     ),
+    (User(pk="p" * 401), {}, ValueError, "a str of at most 400 characters, got a User without one"),
+    ("1" * 401, {}, ValueError, "a primary key of at most 400 characters, got one of 401"),
     (1, {"code": 1005}, ValueError, r"disconnect_user\(\) can't send the close code 1005"),
     (1, {"code": "4501"}, TypeError, r"disconnect_user\(\) expects code to be an int"),
     (1, {"reason": "x" * 124}, ValueError, r"disconnect_user\(\) can't send a reason of 124 bytes"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -19,6 +19,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import SynchronousOnlyOperation, ValidationError
 from django.db.models import Model
 from django.utils.functional import LazyObject
+from msgspec import Meta
 
 from . import refusals
 from .connection.monitor import monitor
@@ -27,7 +28,7 @@ from .escaping import quote
 from .groups.loading import sync_backend
 from .groups.memory import MemoryBackend
 from .groups.orders import Order, atell, heard_by, tell
-from .identities import UserKey, hash_of_session, key_of_session, key_of_user
+from .identities import MAX_PK, UserKey, hash_of_session, key_of_session, key_of_user
 from .log_fields import loaded_user
 from .log_thread import log
 from .loops import PerLoop, in_event_loop, start_task
@@ -50,11 +51,18 @@ CLOSABLE: Final = (ConnectionState.CONNECTING, ConnectionState.OPEN)
 """The states in which a connection can be closed."""
 
 
+# What is remembered of an order is bounded: a stranger may have written it.
+
+Label = Annotated[str, Meta(max_length=200)]
+PrimaryKey = Annotated[str, Meta(max_length=MAX_PK)]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+
+
 class DisconnectUser(Order, frozen=True):
     """Close the websockets of a user."""
 
-    model: str
-    pk: str
+    model: Label
+    pk: PrimaryKey
     code: int
     reason: str
 
@@ -62,7 +70,7 @@ class DisconnectUser(Order, frozen=True):
 class DisconnectSession(Order, frozen=True):
     """Close the websockets of a session, and refuse it for a minute."""
 
-    hash: str
+    hash: Hash
     code: int
     reason: str
 
@@ -126,8 +134,8 @@ def order_for_user(user: Any, code: int, reason: str) -> DisconnectUser:
     key = key_of_user(user) if isinstance(user, Model) else _key_of_pk(user)
     if key is None:
         raise ValueError(
-            "disconnect_user() expects a user that was saved, whose primary key is an int, a str "
-            f"or a UUID, got a {type(user).__name__} without one."
+            "disconnect_user() expects a user that was saved, whose primary key is an int, a UUID "
+            f"or a str of at most {MAX_PK} characters, got a {type(user).__name__} without one."
         )
     return DisconnectUser(key.model, key.pk, int(code), reason)
 
@@ -147,6 +155,11 @@ def _key_of_pk(pk: object) -> UserKey:
             f"{settings.AUTH_USER_MODEL}: {' '.join(error.messages)} Pass the user, or its "
             "primary key."
         ) from None
+    if len(str(value)) > MAX_PK:
+        raise ValueError(
+            f"disconnect_user() expects a primary key of at most {MAX_PK} characters, got one of "
+            f"{len(str(value))}."
+        )
     return UserKey(settings.AUTH_USER_MODEL.lower(), str(value))
 
 

@@ -22,6 +22,9 @@ from .log_fields import loaded, loaded_user
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+MAX_PK: Final = 400
+"""Characters of a primary key that can name a user elsewhere; a stranger may write an order."""
+
 IGNORED: Final = "wsconsumer_session_ignored"
 """The attribute of a request whose user came from elsewhere than its session."""
 
@@ -93,7 +96,7 @@ def key_of_user(user: object) -> UserKey | None:
     """
     Return what names a loaded user; ``None`` for one that is in no database.
 
-    Nor is there a name for one whose key is no number, text or UUID.
+    Nor is there a name for one whose key is no number, text or UUID, or a text that is too long.
     """
     model: Any = type(user)
     meta = getattr(model, "_meta", None)
@@ -104,7 +107,7 @@ def key_of_user(user: object) -> UserKey | None:
 def _text(pk: object) -> str | None:
     """Return the text of a primary key without running what its class may have overridden."""
     if isinstance(pk, str):
-        return str.__str__(pk)
+        return str.__str__(pk) if str.__len__(pk) <= MAX_PK else None
     if isinstance(pk, int):
         return int.__repr__(pk)
     return UUID.__str__(pk) if isinstance(pk, UUID) else None
