@@ -14,17 +14,28 @@ from django.test import TestCase, override_settings
 from django.urls import path
 
 from tests.fakes import CONNECT, Wire, close, disconnect, scope
-from tests.test_disconnecting import ADA, Ended, Introduced, session
+from tests.test_disconnecting import ADA, Broken, Ended, Introduced, session
 from wsconsumer import WebsocketConsumer, revalidating
 from wsconsumer.connection.monitor import monitor
 from wsconsumer.counters import counters
 from wsconsumer.revalidating import SLOTS, Round, revalidation, subject_of
 from wsconsumer.test import WebsocketClient, advance, connect
+from wsconsumer.validity import PartlyUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+class Telling(WebsocketConsumer):
+    """Never ends to connect."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        await asyncio.get_running_loop().create_future()
+
+
 urlpatterns = [
+    path("ws/telling/", Telling.as_view()),
     path("ws/", Ended.as_view()),
     path("ws/soon/", Ended.as_view(revalidate_every=5)),
     path("ws/never/", Ended.as_view(revalidate_every=None)),
@@ -158,6 +169,84 @@ async def test_a_database_that_is_away(
         await ws.advance(60)
         await checked()
         assert await ws.receive_close() == 4401
+
+
+async def test_a_connect_that_goes_on(page: WebsocketClient) -> None:
+    """A websocket is checked from ``accept()`` on, however long ``connect()`` takes."""
+    async with page.connect("/ws/telling/") as ws:
+        await sync_to_async(Session.objects.all().delete)()
+        await ws.advance(60)
+        await checked()
+        assert await ws.receive_close() == 4401
+
+
+async def test_an_engine_of_sessions_that_fails(
+    page: WebsocketClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged and counted, and the other websockets are checked."""
+    broken: Any = Broken()
+    broken._session_cache = {"_auth_user_id": "1"}  # noqa: SLF001  # as if it was loaded
+    wire = Wire(CONNECT)
+    app = Ended.as_asgi()(scope(session=broken), wire.receive, wire.send)
+    task = asyncio.create_task(app)
+    await wire.until_sent(1)
+    async with page.connect("/ws/") as ws:
+        broken.is_broken = True
+        await sync_to_async(Session.objects.all().delete)()
+        await ws.advance(60)
+        await checked()
+        assert await ws.receive_close() == 4401
+    assert len(wire.sent) == 1
+    wire.put(disconnect())
+    await task
+    text = "Ended: the session and user of a websocket could not be checked."
+    assert caplog.messages.count(text) == counters["revalidation_failed"] >= 1
+
+
+async def test_a_batch_that_fails_in_part(
+    page: WebsocketClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known is acted on, and one batch is not the others' matter."""
+    monkeypatch.setattr(revalidating, "BATCH", 1)
+    monkeypatch.setattr(revalidating, "_slot_of", lambda _: 0)
+    failures: list[Exception] = [OSError(), PartlyUnknown(["the session has ended"])]
+
+    def fail(subjects: Any) -> Any:
+        raise failures.pop(0)
+
+    monkeypatch.setattr(revalidating, "find_ended", fail)
+    async with page.connect("/ws/") as first, page.connect("/ws/") as second:
+        await first.advance(6)
+        await checked()
+        assert await second.receive_close() == 4401
+        await first.expect_nothing()
+    assert counters["revalidation_failed"] == 2
+
+
+async def test_a_database_that_never_answers(
+    page: WebsocketClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told of while it is waited for, once."""
+    may_answer = threading.Event()
+
+    def wait(subjects: Any) -> Any:
+        may_answer.wait(10)
+        return ["the session has ended"] * len(subjects)
+
+    monkeypatch.setattr(revalidating, "find_ended", wait)
+    try:
+        async with page.connect("/ws/") as ws:
+            await ws.advance(60)
+            assert counters["revalidation_failed"] == 0
+            for _ in range(2):
+                await ws.advance(revalidating.LATE + 1)
+                assert counters["revalidation_failed"] == 1
+            assert "no answer within 30 seconds" in caplog.text
+            may_answer.set()
+            await checked()
+            assert await ws.receive_close() == 4401
+    finally:
+        may_answer.set()
 
 
 async def test_a_user_who_changed_meanwhile(

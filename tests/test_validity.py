@@ -17,11 +17,13 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 from django.utils import timezone
 
+from wsconsumer import validity
 from wsconsumer.identities import Login
 from wsconsumer.validity import (
     PASSWORD_CHANGED,
     SESSION_ENDED,
     USER_GONE,
+    PartlyUnknown,
     Subject,
     alive_keys,
     find_ended,
@@ -85,10 +87,10 @@ def test_sessions_of_each_engine(engine: Any) -> None:
         store["number"] = number
         store.save()
     keys = [store.session_key for store in stores]
-    assert sorted(alive_keys(engine.SessionStore, keys)) == sorted(keys)
+    assert sorted(alive_keys(engine.SessionStore, keys, [])) == sorted(keys)
     stores[0].delete()
     other = keys[0] + "x" if engine is signed_cookies else keys[0]
-    assert sorted(alive_keys(engine.SessionStore, [other, *keys[1:]])) == sorted(keys[1:])
+    assert sorted(alive_keys(engine.SessionStore, [other, *keys[1:]], [])) == sorted(keys[1:])
 
 
 def test_sessions_that_have_expired(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,15 +98,17 @@ def test_sessions_that_have_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     store = db.SessionStore()
     store.save()
     Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
-    assert list(alive_keys(db.SessionStore, [str(store.session_key)])) == []
+    assert list(alive_keys(db.SessionStore, [str(store.session_key)], [])) == []
     cookie = signed_cookies.SessionStore()
     cookie.save()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 3600)
     with override_settings(SESSION_COOKIE_AGE=3599):
-        assert list(alive_keys(signed_cookies.SessionStore, [str(cookie.session_key)])) == []
+        assert list(alive_keys(signed_cookies.SessionStore, [str(cookie.session_key)], [])) == []
     with override_settings(SESSION_COOKIE_AGE=3601):
-        assert len(list(alive_keys(signed_cookies.SessionStore, [str(cookie.session_key)]))) == 1
+        assert (
+            len(list(alive_keys(signed_cookies.SessionStore, [str(cookie.session_key)], []))) == 1
+        )
 
 
 def test_a_cache_that_is_away() -> None:
@@ -112,7 +116,66 @@ def test_a_cache_that_is_away() -> None:
     with override_settings(CACHES={"default": {"BACKEND": f"{__name__}.Lazy"}}):
         assert caches["default"].get_many(["a"]) == {}
         with pytest.raises(ConnectionError, match="does not keep what it is given"):
-            alive_keys(cache.SessionStore, ["k" * 32])
+            alive_keys(cache.SessionStore, ["k" * 32], [])
+
+
+class Picky(file.SessionStore):
+    """An engine that fails for one session."""
+
+    def exists(self, session_key: str) -> bool:
+        if session_key == "bad":
+            raise RuntimeError("not this one")
+        return session_key == "alive"
+
+
+class Away(db.SessionStore):
+    """An engine that can't be asked."""
+
+    @classmethod
+    def get_model_class(cls) -> Any:
+        raise OSError("no route to host")
+
+
+def test_a_session_that_can_not_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as alive, and so do all that are left once the engine has failed for too long."""
+    errors: list[Exception] = []
+    assert alive_keys(Picky, ["bad", "alive", "gone"], errors) == ["bad", "alive"]
+    assert len(errors) == 1
+    monkeypatch.setattr(validity, "PATIENCE", 0)
+    assert alive_keys(Picky, ["gone", "bad", "gone"], errors) == ["bad", "gone"]
+
+
+def test_an_engine_that_can_not_be_asked(ada: User) -> None:
+    """What is known of others is known, and the caller hears what failed."""
+    login = subject(ada).login
+    subjects = [
+        Subject(Away, "k", login, str(ada.pk)),
+        Subject(Picky, "gone", login, str(ada.pk)),
+        Subject(Away, "k", None, "123456"),
+    ]
+    with pytest.raises(PartlyUnknown) as caught:
+        find_ended(subjects)
+    assert caught.value.reasons == [None, SESSION_ENDED, USER_GONE]
+    assert str(caught.value.__cause__) == "no route to host"
+
+
+def test_users_who_can_not_be_asked_for(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions that have ended are found all the same."""
+
+    def fail(**_: Any) -> Any:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(User._default_manager, "filter", fail, raising=False)  # noqa: SLF001  # which is asked
+    subjects = [subject(ada), subject(ada, store=Picky, key="gone")]
+    with pytest.raises(PartlyUnknown) as caught:
+        find_ended(subjects)
+    assert caught.value.reasons == [None, SESSION_ENDED]
+
+
+def test_a_key_of_another_type(ada: User) -> None:
+    """A session from before primary keys were numbers has no user, and others have theirs."""
+    old = subject(ada, login=Login("a-b-c", "", BACKEND), pk=None)
+    assert find_ended([old, subject(ada)]) == [USER_GONE, None]
 
 
 def subject(user: User, **changes: Any) -> Subject:

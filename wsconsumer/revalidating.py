@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -28,7 +29,7 @@ from .loops import PerLoop, start_task
 from .protocol import CloseCode, ConnectionState
 from .sessions import store_class
 from .threads import context_of_caller, in_handshake_thread
-from .validity import Subject, find_ended
+from .validity import PartlyUnknown, Subject, find_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,6 +44,10 @@ SLOTS: Final = 10
 
 BATCH: Final = 500
 """Websockets that are asked for together."""
+
+
+LATE: Final = 30.0
+"""Seconds after which a batch that has no answer is told of."""
 
 
 class Check(NamedTuple):
@@ -86,6 +91,7 @@ class Revalidation:
         self._rounds: dict[float, Round] = {}
         self._contexts: WeakKeyDictionary[Watched, Context] = WeakKeyDictionary()
         self._task: asyncio.Task[None] | None = None
+        self._late_at = 0.0
         self._is_failing = False
 
     def begin(self, session: Any, every: float) -> None:
@@ -101,7 +107,12 @@ class Revalidation:
 
     def look_after(self, now: float) -> None:
         """Begin with what is due, unless there is still something to do."""
-        if self._task is None and any(each.next <= now for each in self._rounds.values()):
+        if self._task is not None:
+            if now >= self._late_at:
+                self._late_at = inf
+                self._note_failure(TimeoutError(f"no answer within {LATE:.0f} seconds"))
+        elif any(each.next <= now for each in self._rounds.values()):
+            self._late_at = now + LATE
             self._task = start_task(self._check_all())
 
     async def _check_all(self) -> None:
@@ -116,10 +127,9 @@ class Revalidation:
                 }
                 if not due:
                     return
-                try:
-                    await self._check(await self._collect(due))
-                except Exception as error:  # noqa: BLE001  # whatever an engine raises
-                    self._note_failure(error)
+                checks = await self._collect(due)
+                if await self._check(checks) and checks:
+                    self._is_failing = False
         finally:
             self._task = None
 
@@ -133,7 +143,7 @@ class Revalidation:
                 every = session.revalidate_every
                 if every is not None and slot in due.get(every, ()):
                     used.add(every)
-                    subject = subject_of(session)
+                    subject = _known_subject_of(session)
                     if subject is not None:
                         found.append(Check(session, subject))
             if number % SLICE == 0:
@@ -144,26 +154,37 @@ class Revalidation:
                 del self._rounds[every]
         return found
 
-    async def _check(self, checks: Iterable[Check]) -> None:
+    async def _check(self, checks: Iterable[Check]) -> bool:
+        """Close those that have ended; return whether all could be asked for."""
         groups: defaultdict[int, list[Check]] = defaultdict(list)
         for check in checks:
             groups[id(self._contexts.get(check.session))].append(check)
+        is_whole = True
         for group in groups.values():
             context = self._contexts.get(group[0].session)
             for start in range(0, len(group), BATCH):
                 batch = group[start : start + BATCH]
-                reasons = await start_task(_ask([one.subject for one in batch]), context)
-                self._is_failing = False
+                self._late_at = asyncio.get_running_loop().time() + LATE
+                try:
+                    reasons = await start_task(_ask([one.subject for one in batch]), context)
+                except PartlyUnknown as error:
+                    is_whole, reasons = False, error.reasons
+                    self._note_failure(error.__cause__)
+                except Exception as error:  # noqa: BLE001  # the next batch is another matter
+                    is_whole, reasons = False, [None] * len(batch)
+                    self._note_failure(error)
                 await _close_ended(batch, reasons)
+        return is_whole
 
-    def _note_failure(self, error: Exception) -> None:
+    def _note_failure(self, error: BaseException | None) -> None:
         counters["revalidation_failed"] += 1
         if not self._is_failing:
             log(
                 logger,
                 logging.WARNING,
-                "The sessions and users of websockets could not be checked, which closes none of "
-                "them. It is tried again; no further failure is logged until it works.",
+                "The sessions and users of websockets could not be checked, or some of them, which "
+                "closes none of these. It is tried again; no further failure is logged until it "
+                "works.",
                 error=error,
             )
         self._is_failing = True
@@ -196,7 +217,7 @@ async def _close_ended(batch: Sequence[Check], reasons: Sequence[str | None]) ->
 
 def _is_same(check: Check) -> bool:
     """Return whether the answer is still about what the websocket stands on."""
-    return subject_of(check.session) == check.subject
+    return _known_subject_of(check.session) == check.subject
 
 
 def _is_open(watching: Monitor, session: Watched) -> bool:
@@ -206,6 +227,18 @@ def _is_open(watching: Monitor, session: Watched) -> bool:
 def _slot_of(session: object) -> int:
     """Return the slot of a websocket, as good as random and always the same."""
     return hash((id(session),)) % SLOTS
+
+
+def _known_subject_of(session: Watched) -> Subject | None:
+    """Return what a websocket stands on; ``None`` also if its engine of sessions fails."""
+    try:
+        return subject_of(session)
+    except Exception as error:  # noqa: BLE001  # the engine may be the project's
+        # The others are to be checked all the same.
+        counters["revalidation_failed"] += 1
+        text = "%s: the session and user of a websocket could not be checked."
+        log(logger, logging.ERROR, text, session.connection.owner, error=error, from_stranger=True)
+        return None
 
 
 def subject_of(watched: Any) -> Subject | None:

@@ -3,13 +3,16 @@ Whether sessions and users still count: what ``revalidate_every`` asks, in a thr
 
 Sync, and in batches: one query for the sessions of a batch and one for its users. Sessions in a
 cache are asked for together, those in signed cookies are as old as they say, and any other engine
-is asked whether a session exists, one by one. Read ``find_ended`` first.
+is asked whether a session exists, one by one. What can't be asked for keeps nobody else from being
+found: read ``find_ended`` first.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -17,6 +20,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model, load_backend
 from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
 from django.core import signing
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -39,6 +43,18 @@ USER_GONE: Final = "the user may not log in any more"
 PASSWORD_CHANGED: Final = "the password was changed"  # noqa: S105  # a reason
 
 
+PATIENCE: Final = 5.0
+"""Seconds after which an engine that fails is asked for no further session of a batch."""
+
+
+class PartlyUnknown(Exception):  # as ``reasons`` says
+    """Something could not be asked for: that is the cause; ``reasons`` are what is known."""
+
+    def __init__(self, reasons: list[str | None]) -> None:
+        super().__init__()
+        self.reasons = reasons
+
+
 class Subject(NamedTuple):
     """
     What a websocket stands on: the session with its login, if it has one, and its user.
@@ -56,17 +72,29 @@ def find_ended(subjects: Sequence[Subject]) -> list[str | None]:
     """
     Return for each of these why it has ended, or ``None``.
 
-    Raises whatever the engines raise that can't be asked: then nothing is known of any.
+    Raises ``PartlyUnknown``, with what is known all the same, if something could not be asked.
     """
-    alive = _find_alive(subjects)
-    users = _find_users(subjects)
-    return [_judge(subject, alive, users) for subject in subjects]
+    errors: list[Exception] = []
+    alive = _find_alive(subjects, errors)
+    try:
+        users = _find_users(subjects)
+    except Exception as error:  # noqa: BLE001  # whatever a database raises
+        errors.append(error)
+        users = None
+    reasons = [_judge(subject, alive, users) for subject in subjects]
+    if errors:
+        raise PartlyUnknown(reasons) from errors[0]
+    return reasons
 
 
-def _judge(subject: Subject, alive: set[tuple[Any, str]], users: dict[str, Any]) -> str | None:
+def _judge(
+    subject: Subject, alive: set[tuple[Any, str]], users: dict[str, Any] | None
+) -> str | None:
     store, key, login, pk = subject
     if store is not None and key is not None and (store, key) not in alive:
         return SESSION_ENDED
+    if users is None:
+        return None
     if login is not None:
         user = users.get(login.pk)
         if user is None or not _is_quietly(may_log_in, user, login.backend):
@@ -93,16 +121,30 @@ def _is_quietly(test: Any, user: Any, argument: Any) -> bool:
 # Sessions
 
 
-def _find_alive(subjects: Iterable[Subject]) -> set[tuple[Any, str]]:
+def _find_alive(subjects: Iterable[Subject], errors: list[Exception]) -> set[tuple[Any, str]]:
+    """Return those that are alive, or may be, since their engine failed."""
     keys: defaultdict[type[SessionBase], set[str]] = defaultdict(set)
     for subject in subjects:
         if subject.store is not None and subject.key is not None:
             keys[subject.store].add(subject.key)
-    return {(store, key) for store in keys for key in alive_keys(store, list(keys[store]))}
+    alive: set[tuple[Any, str]] = set()
+    for store, wanted in keys.items():
+        found: Iterable[str] = wanted
+        try:
+            found = alive_keys(store, list(wanted), errors)
+        except Exception as error:  # noqa: BLE001  # an engine may be the project's
+            errors.append(error)
+        alive.update((store, key) for key in found)
+    return alive
 
 
-def alive_keys(store: Any, keys: Sequence[str]) -> Iterable[str]:
-    """Return those keys of which there are sessions that have not expired."""
+def alive_keys(store: Any, keys: Sequence[str], errors: list[Exception]) -> Iterable[str]:
+    """
+    Return those keys of which there are sessions that have not expired.
+
+    Where sessions are asked for one by one, that of which an engine fails counts as alive, and the
+    error is added to ``errors``.
+    """
     if issubclass(store, SignedCookies):
         return [key for key in keys if _is_young(store, key)]
     if hasattr(store, "get_model_class"):
@@ -112,7 +154,23 @@ def alive_keys(store: Any, keys: Sequence[str]) -> Iterable[str]:
         return list(found.values_list("session_key", flat=True))
     if hasattr(store, "cache_key_prefix"):
         return _keys_in_cache(store(), keys)
-    return [key for key in keys if store().exists(key)]
+    return _existing_keys(store, keys, errors)
+
+
+def _existing_keys(store: Any, keys: Sequence[str], errors: list[Exception]) -> Iterable[str]:
+    found: list[str] = []
+    give_up_at = monotonic() + PATIENCE
+    for number, key in enumerate(keys):
+        try:
+            exists = store().exists(key)
+        except Exception as error:  # noqa: BLE001  # the engine may be the project's
+            errors.append(error)
+            if monotonic() >= give_up_at:
+                return [*found, *keys[number:]]
+            exists = True
+        if exists:
+            found.append(key)
+    return found
 
 
 def _is_young(store: type[SessionBase], key: str) -> bool:
@@ -150,7 +208,10 @@ def _find_users(subjects: Iterable[Subject]) -> dict[str, Any]:
         return {}
     model: Any = get_user_model()
     field = model._meta.pk  # noqa: SLF001  # Django's public one
-    pks = [field.to_python(name) for name in names]
+    pks = []
+    for name in names:
+        with suppress(ValidationError):  # of a session from before the keys were of this type
+            pks.append(field.to_python(name))
     found = model._default_manager.filter(pk__in=pks)  # noqa: SLF001  # the same
     return {field.value_to_string(user): user for user in found}
 

@@ -222,6 +222,28 @@ def test_sessions(make: Callable[[], object], key: str | None) -> None:
     assert found == (None if key is None else hash_of_session(key))
 
 
+async def test_an_engine_of_sessions_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """The others are told of, and the rest of what there is to tell."""
+
+    class Broken(SessionStore):
+        @property
+        def session_key(self) -> NoReturn:
+            raise RuntimeError("the key is gone")
+
+    wire = KnownServer()
+    wire.put(CONNECT)
+    app = Hanging.as_asgi()(scope(session=Broken()), wire.receive, wire.send)
+    async with connect(Hanging):
+        task = asyncio.create_task(app)
+        await wire.until_sent(1)
+        answers = await asked()
+        assert [row.session for row in answers.rows] == [None, None]
+        assert answers.reports[0].total == 2
+        wire.put(disconnect())
+        await task
+    assert "A session's key can't be read." in caplog.messages
+
+
 def test_a_request_without_a_session() -> None:
     """There may be no sessions at all."""
     assert session_hash(Request()) is None  # type: ignore[arg-type]  # the same

@@ -6,6 +6,7 @@ Of a session's key it is a keyed hash, since whoever has the key has the session
 
 from __future__ import annotations
 
+import logging
 from itertools import count, islice
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from django.utils.functional import empty
 from ..escaping import quote
 from ..identities import hash_of_session
 from ..log_fields import loaded_user
+from ..log_thread import log
 from ..loops import PerLoop
 from ..servers import server_of
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from ..connection.monitor import Watched
+
+logger = logging.getLogger("wsconsumer.groups")
 
 MAX_PATH: Final = 300
 """Characters that are told of a path, which a stranger chose."""
@@ -144,5 +148,12 @@ def session_hash(request: HttpRequest) -> str | None:
     session = getattr(request, "session", None)
     if not issubclass(type(session), SessionBase):
         return None
-    key = getattr(session, "handshake_key", None) or session.session_key  # type: ignore[union-attr]  # it is one
+    try:
+        key = getattr(session, "handshake_key", None) or session.session_key  # type: ignore[union-attr]  # it is one
+    except Exception as error:  # noqa: BLE001  # an engine of sessions may be the project's
+        # The others are to be told of all the same, and so is the rest of this one.
+        log(
+            logger, logging.ERROR, "A session's key can't be read.", error=error, from_stranger=True
+        )
+        return None
     return None if key is None else hash_of_session(key)
