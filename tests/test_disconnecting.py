@@ -31,6 +31,7 @@ from wsconsumer.disconnecting import DisconnectSession, DisconnectUser
 from wsconsumer.groups import memory
 from wsconsumer.groups.orders import atell
 from wsconsumer.identities import MAX_PK
+from wsconsumer.refusals import Verdict
 from wsconsumer.test import advance, connect
 from wsconsumer.test.clock import turns
 
@@ -212,9 +213,9 @@ async def test_many_orders_are_one_search(monkeypatch: pytest.MonkeyPatch) -> No
     searches = []
     look_for = disconnecting.Search._look_for  # noqa: SLF001  # to see what it is asked for
 
-    async def counted(self: Any, wanted: Any) -> None:
+    async def counted(self: Any, wanted: Any) -> float:
         searches.append(len(wanted))
-        await look_for(self, wanted)
+        return await look_for(self, wanted)
 
     monkeypatch.setattr(disconnecting.Search, "_look_for", counted)
     async with AsyncExitStack() as stack:
@@ -226,6 +227,22 @@ async def test_many_orders_are_one_search(monkeypatch: pytest.MonkeyPatch) -> No
             assert await ws.receive_close() == 4501
     assert sum(searches) == 4
     assert len(searches) <= 2
+
+
+async def test_searches_leave_the_loop_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who logs in and out in a loop takes a fifth of it, however many there are."""
+    seconds = iter(range(100))
+    monkeypatch.setattr(disconnecting, "perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr(disconnecting, "SLICE", 1)
+    async with connect(Ended, user=BOB), connect(Ended, user=BOB):
+        search = disconnecting.Search()
+        search.begin("a" * 32, Verdict(0, 4501, ""))
+        task = search._task  # noqa: SLF001  # to wait for it
+        assert task is not None
+        await task
+        rest = search._not_before - asyncio.get_running_loop().time()  # noqa: SLF001  # the same
+        # A search took three seconds: one for each of two slices, and one for the end.
+        assert disconnecting.REST * 3 - 1 < rest <= disconnecting.REST * 3
 
 
 async def test_a_search_goes_on_after_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
@@ -42,6 +42,13 @@ logger = logging.getLogger("wsconsumer.consumer")
 
 GATHER: Final = 0.05
 """Seconds from one search to the next: what is ordered meanwhile is searched for together."""
+
+REST: Final = 4
+"""
+How many times as long as a search the pause after it is, at least.
+
+Somebody who logs in and out in a loop has everybody's websockets looked through.
+"""
 
 SLICE: Final = 200
 """Websockets that are looked at in one turn of the event loop."""
@@ -228,18 +235,22 @@ class Search:
             while self._wanted:
                 await asyncio.sleep(max(0, self._not_before - loop.time()))
                 wanted, self._wanted = self._wanted, {}
-                await self._look_for(wanted)
-                self._not_before = loop.time() + GATHER
+                took = await self._look_for(wanted)
+                self._not_before = loop.time() + max(GATHER, REST * took)
         finally:
             self._task = None
 
-    async def _look_for(self, wanted: Mapping[str | UserKey, Verdict]) -> None:
-        watching = monitor()
+    async def _look_for(self, wanted: Mapping[str | UserKey, Verdict]) -> float:
+        """Look once; return the seconds of the event loop that it took."""
+        watching, took, began = monitor(), 0.0, perf_counter()
         for number, session in enumerate(watching.sessions, 1):
             if watching.is_watching(session) and session.connection.state in CLOSABLE:
                 self._look_at(session, wanted)
             if number % SLICE == 0:
+                took += perf_counter() - began
                 await asyncio.sleep(0)
+                began = perf_counter()
+        return took + perf_counter() - began
 
     def _look_at(self, session: Any, wanted: Mapping[str | UserKey, Verdict]) -> None:
         try:
