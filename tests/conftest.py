@@ -12,8 +12,9 @@ import pytest
 from tests.engines import Postgres, drop_threads
 from tests.marks import add_markers
 from tests.syncing import database
+from wsconsumer.connected import answering, asking
 from wsconsumer.counters import counters
-from wsconsumer.groups import envelope, holes
+from wsconsumer.groups import envelope, holes, orders
 from wsconsumer.log_thread import log_thread
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def _fresh_counters() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _fresh_throttles() -> None:
     """Let what is said seldom be said in each test."""
-    for seldom in (envelope.refused, holes.heard, holes.failed):
+    for seldom in (
+        *(envelope.refused, holes.heard, holes.failed),
+        *(orders.unknown, orders.refused, orders.failed, asking.refused, answering.dropped),
+    ):
         seldom.reset()
 
 

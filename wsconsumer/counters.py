@@ -30,7 +30,7 @@ COUNTERS: Final = {
     "disconnected_refused": "handshakes refused since their session was disconnected just before",
     "disconnect_lost": "logouts, new passwords and deactivations that could not be told",
     "session_ended": "connections whose session or user had ended when revalidate_every looked",
-    "revalidation_failed": "checks by revalidate_every that failed, or are late, so that somebody stays",
+    "revalidation_failed": "checks by revalidate_every that failed or are late: somebody stays",
     "token_expired": "connections that were closed at the end of their token",
     "hook_failed": "exceptions that came out of a hook or a spawned coroutine",
     "transaction_left": "transactions that a consumer's sync code had left open",

@@ -167,7 +167,7 @@ async def test_answers_of_strangers(elsewhere: Answering, caplog: pytest.LogCapt
         answers = await asking_task
     assert [report.total for report in answers.reports] == [2]
     assert counters["body_refused"] == 4
-    assert caplog.text.count("Refused an answer: ") == 4
+    assert caplog.text.count("Refused an answer: ") == 1  # one line of a flood
 
 
 class Away(MemoryBackend):

@@ -27,6 +27,7 @@ from ..loops import PerLoop, start_task
 from ..processes import this_process
 from ..protocol import check_close
 from ..serving import is_draining
+from ..throttle import MINUTE, Seldom
 from .facts import facts_of, loop_name, name_of
 from .questions import Answer, Disconnect, WhoIsConnected, channel_of
 
@@ -47,6 +48,8 @@ PIECE: Final = 64 * 1024
 MAX_WAITING: Final = 50
 """Questions that may wait for their answer."""
 
+dropped: Final = Seldom(MINUTE)
+
 _encode: Final = msgspec.json.encode
 
 
@@ -63,8 +66,9 @@ class Answering:
             check_close(question.code, question.reason)
         if len(self._waiting) >= MAX_WAITING:
             counters["question_dropped"] += 1
-            text = "Too many ask at once who is connected. Not answered: %s."
-            log(logger, logging.WARNING, text, type(question).__name__)
+            if times := dropped.count():
+                text = "Too many ask at once who is connected. Not answered: %s. Times: %d."
+                log(logger, logging.WARNING, text, type(question).__name__, times)
             return
         self._waiting.append(question)
         if self._task is None:

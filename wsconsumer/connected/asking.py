@@ -26,6 +26,7 @@ from ..groups.orders import CHANNEL, body_of
 from ..log_thread import log
 from ..loops import in_thread
 from ..protocol import CloseCode, check_close
+from ..throttle import MINUTE, Seldom
 from .questions import EVERYBODY, Answer, Disconnect, WhoIsConnected, channel_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ PATIENCE: Final = 5.0
 
 REASON: Final = "disconnected by the server's owner"
 """The reason of the close, unless another is given."""
+
+refused: Final = Seldom(MINUTE)
 
 _decode: Final = msgspec.json.Decoder(Answer).decode
 
@@ -196,7 +199,9 @@ async def _ask(question: Callable[[str], Order], patience: float) -> Answers:
             answers.add(_decode(body), loop.time())
         except ValueError as error:  # msgspec's errors are
             counters["body_refused"] += 1
-            log(logger, logging.WARNING, "Refused an answer: %s.", escape(error))
+            if times := refused.count():
+                text = "Refused an answer: %s. Times: %d."
+                log(logger, logging.WARNING, text, escape(error), times)
         came.set()
 
     async with _channel(channel_of(reply), hear) as channel:

@@ -22,6 +22,7 @@ from ..counters import counters
 from ..escaping import escape, quote
 from ..log_thread import log
 from ..loops import PerLoop, in_thread
+from ..throttle import MINUTE, Seldom
 from .envelope import named, split_named
 from .hub import hub, started_hub
 from .keeping import KeepingBackend
@@ -51,6 +52,12 @@ class _Kind(NamedTuple):
     decode: Callable[[bytes], Any]
     obey: Callable[[Any], None]
 
+
+# Whoever reaches the engine can cause these.
+
+unknown: Final = Seldom(MINUTE)
+refused: Final = Seldom(MINUTE)
+failed: Final = Seldom(MINUTE)
 
 _early: PerLoop[object] = PerLoop(object)
 
@@ -145,14 +152,20 @@ def _hear(body: bytes) -> None:
         kind = _kinds.get(name)
         if kind is None:
             # From a process of a later version: it knows that we may not understand.
-            logger.info("Passed over an order of a kind that is not known here: %s.", quote(name))
+            if times := unknown.count():
+                text = "Passed over an order of a kind that is not known here: %s. Times: %d."
+                log(logger, logging.INFO, text, quote(name), times)
             return
         order = kind.decode(payload)
     except ValueError as error:  # msgspec's errors are
         counters["body_refused"] += 1
-        log(logger, logging.WARNING, "Refused an order: %s.", escape(error))
+        if times := refused.count():
+            text = "Refused an order: %s. Times: %d."
+            log(logger, logging.WARNING, text, escape(error), times)
         return
     try:
         kind.obey(order)
     except Exception as error:  # noqa: BLE001  # the next order is another matter
-        log(logger, logging.ERROR, "An order failed: %s.", name, error=error)
+        if times := failed.count():
+            text = "An order failed: %s. Times: %d."
+            log(logger, logging.ERROR, text, name, times, error=error)
