@@ -213,8 +213,15 @@ def test_an_engine_that_does_not_answer(
     settings.WSCONSUMER = {"GROUPS": {"BACKEND": name, "PREFIX": name}}
     Blocking.release.clear()
     with real_engine(), pytest.raises(BackendError, match=error):
-        in_own_loop(who_is_connected)
+        in_own_loop(who_is_connected, 0.05)
     Blocking.release.set()
+
+
+def test_a_long_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for longer than an answer may take does not blame the engine."""
+    monkeypatch.setattr(asking, "PATIENCE", 0.5)
+    monkeypatch.setattr(asking, "LONGEST", 0.0)
+    assert in_own_loop(lambda: asked(patience=1.5), 1.5).reports == []
 
 
 class Far(MemoryBackend):

@@ -181,11 +181,15 @@ async def disconnect(
     return await _ask(lambda reply: Disconnect(reply, selection, int(code), reason, by), patience)
 
 
-def in_own_loop(ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Ask from a thread, in an event loop of its own; an engine that hangs is given up in time."""
+def in_own_loop(ask: Callable[[], Coroutine[Any, Any, T]], patience: float = TIMEOUT) -> T:
+    """
+    Ask from a thread, in an event loop of its own; an engine that hangs is given up in time.
+
+    ``patience``: that of the question.
+    """
     asked = in_thread(lambda: asyncio.run(ask()))
     try:
-        return asked.result(PATIENCE + LONGEST + PATIENCE)
+        return asked.result(PATIENCE + max(LONGEST, patience) + PATIENCE)
     except NotDone as error:
         raise BackendError("The engine behind the groups holds up whoever asks it.") from error
 

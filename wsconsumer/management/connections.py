@@ -219,16 +219,16 @@ def _selection(options: Mapping[str, Any]) -> Selection:
 
 def _ask_live(selection: Selection, options: Mapping[str, Any]) -> Answers:
     limit, patience = options["limit"], _patience(options)
-    return _asked(lambda: who_is_connected(selection, limit=limit, patience=patience))
+    return _asked(lambda: who_is_connected(selection, limit=limit, patience=patience), patience)
 
 
 def _patience(options: Mapping[str, Any]) -> float:
     return TIMEOUT if options["timeout"] is None else options["timeout"]
 
 
-def _asked(ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def _asked(ask: Callable[[], Coroutine[Any, Any, T]], patience: float) -> T:
     try:
-        return in_own_loop(ask)
+        return in_own_loop(ask, patience)
     except BackendError as error:
         cause = f": {error.__cause__}" if error.__cause__ is not None else ""
         raise CommandError(mask_text(f"{error}{cause}")) from error
@@ -251,7 +251,7 @@ def _close(command: BaseCommand, selection: Selection, options: Mapping[str, Any
         raise CommandError("Nothing was closed.")
     by = f"manage.py websockets --close (process {os.getpid()} on {socket.gethostname()})"
     answers = _asked(
-        lambda: disconnect(selection, by=by, code=code, reason=reason, patience=patience)
+        lambda: disconnect(selection, by=by, code=code, reason=reason, patience=patience), patience
     )
     if options["json"]:
         closed = [{**_process(each), "closed": each.closed} for each in answers.reports]
