@@ -227,9 +227,10 @@ async def test_a_database_that_never_answers(
     page: WebsocketClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told of while it is waited for, once."""
-    may_answer = threading.Event()
+    is_asked, may_answer = threading.Event(), threading.Event()
 
     def wait(subjects: Any) -> Any:
+        is_asked.set()
         may_answer.wait(10)
         return ["the session has ended"] * len(subjects)
 
@@ -238,8 +239,10 @@ async def test_a_database_that_never_answers(
         async with page.connect("/ws/") as ws:
             await ws.advance(60)
             assert counters["revalidation_failed"] == 0
+            await asyncio.to_thread(is_asked.wait, 10)
+            revalidation()._late_at = 0.0  # noqa: SLF001  # as if it had been 30 seconds
             for _ in range(2):
-                await ws.advance(revalidating.LATE + 1)
+                await ws.advance(1)
                 assert counters["revalidation_failed"] == 1
             assert "no answer within 30 seconds" in caplog.text
             may_answer.set()

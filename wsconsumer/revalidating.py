@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -91,7 +92,7 @@ class Revalidation:
         self._rounds: dict[float, Round] = {}
         self._contexts: WeakKeyDictionary[Watched, Context] = WeakKeyDictionary()
         self._task: asyncio.Task[None] | None = None
-        self._late_at = 0.0
+        self._late_at = inf  # a thread waits, whatever a test says that the time is
         self._is_failing = False
 
     def begin(self, session: Any, every: float) -> None:
@@ -108,11 +109,11 @@ class Revalidation:
     def look_after(self, now: float) -> None:
         """Begin with what is due, unless there is still something to do."""
         if self._task is not None:
-            if now >= self._late_at:
+            if monotonic() >= self._late_at:
                 self._late_at = inf
                 self._note_failure(TimeoutError(f"no answer within {LATE:.0f} seconds"))
         elif any(each.next <= now for each in self._rounds.values()):
-            self._late_at = now + LATE
+            self._late_at = monotonic() + LATE
             self._task = start_task(self._check_all())
 
     async def _check_all(self) -> None:
@@ -164,7 +165,7 @@ class Revalidation:
             context = self._contexts.get(group[0].session)
             for start in range(0, len(group), BATCH):
                 batch = group[start : start + BATCH]
-                self._late_at = asyncio.get_running_loop().time() + LATE
+                self._late_at = monotonic() + LATE
                 try:
                     reasons = await start_task(_ask([one.subject for one in batch]), context)
                 except PartlyUnknown as error:
