@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.asgi import get_asgi_application as get_http_application
@@ -27,17 +27,16 @@ __all__ = ["WebsocketDispatcher", "get_asgi_application", "lifespan"]
 
 logger = logging.getLogger("wsconsumer.server")
 
-_NOT_INSTALLED: Final = (
-    'INSTALLED_APPS has no "wsconsumer", so a logout or a new password closes websockets only when '
-    "revalidate_every finds it, and there are no checks and commands of ours. Add it."
-)
-
 
 def get_asgi_application() -> Application:
     """Return the ASGI application of the project; the twin of ``django.core.asgi``'s."""
     http = get_http_application()  # sets Django up
     if apps.is_installed("django.contrib.auth") and not apps.is_installed("wsconsumer"):
-        logger.warning(_NOT_INSTALLED)
+        logger.warning(
+            'INSTALLED_APPS has no "wsconsumer", so a logout or a new password closes websockets '
+            "only when revalidate_every finds it, and there are no checks and commands of ours. "
+            "Add it."
+        )
     return ProjectApplication(http)
 
 
