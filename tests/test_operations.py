@@ -113,11 +113,8 @@ def lines() -> Iterator[tuple[str, str]]:
 
 
 def _lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
-    named = {
-        ast.unparse(node.targets[0]): node.value
-        for node in ast.walk(function)
-        if isinstance(node, ast.Assign)
-    }
+    assigned = [node for node in ast.walk(function) if isinstance(node, ast.Assign)]
+    assigned.sort(key=lambda node: node.lineno)
     for node in ast.walk(function):
         if isinstance(node, ast.Call):
             loud = [ast.unparse(part) for part in (node.func, *node.args)]
@@ -128,7 +125,11 @@ def _lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]
                 text = node.args[0]
             else:
                 continue
-            yield _text(named.get(ast.unparse(text), text))
+            name = ast.unparse(text)
+            for before in assigned:  # the last of them is what the name means here
+                if before.lineno < node.lineno and ast.unparse(before.targets[0]) == name:
+                    text = before.value
+            yield _text(text)
 
 
 def _text(node: ast.expr) -> str:
