@@ -20,7 +20,6 @@ ONE = {
     "compresses": "uvicorn-sansio",
     "half_closed": "granian",
     "sigkill": "uvicorn-wsproto",
-    "tunnel": "hypercorn",
     "vanishes_idle": "uvicorn-sansio",
 }
 """Attacks that take longer, each on one server."""
