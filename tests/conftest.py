@@ -14,7 +14,7 @@ from tests.marks import add_markers
 from tests.syncing import database
 from wsconsumer.connected import answering, asking
 from wsconsumer.counters import counters
-from wsconsumer.groups import envelope, holes, orders
+from wsconsumer.groups import envelope, holes, orders, reconnecting
 from wsconsumer.log_thread import log_thread
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ def _fresh_throttles() -> None:
         *(orders.unknown, orders.refused, orders.failed, asking.refused, answering.dropped),
     ):
         seldom.reset()
+
+
+@pytest.fixture(autouse=True)
+def _no_engine_is_away() -> None:
+    """Forget the engines that were away when an event loop of another test ended."""
+    reconnecting._away.clear()  # noqa: SLF001  # a process has no loops that end before it
 
 
 @pytest.fixture(autouse=True)

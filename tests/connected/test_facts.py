@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.cache import SessionStore
+from django.test.utils import isolate_apps
 from django.utils.functional import SimpleLazyObject
 
 from tests.connected.members import Hanging, Member, asked
@@ -34,17 +35,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Raising(User):
-    """A user of which nothing may be asked."""
+with isolate_apps("django.contrib.auth"):
 
-    class Meta:
-        app_label = "auth"
-        proxy = True
+    class Raising(User):
+        """A user of which nothing may be asked."""
 
-    def __str__(self) -> NoReturn:
-        raise AssertionError
+        class Meta:
+            app_label = "auth"
+            proxy = True
 
-    __repr__ = __str__
+        def __str__(self) -> NoReturn:
+            raise AssertionError
+
+        __repr__ = __str__
 
 
 class Guest:

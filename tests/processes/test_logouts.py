@@ -56,8 +56,15 @@ def serving(names: list[str], database: dict[str, Any], wsconsumer: Any) -> Iter
         yield servers
 
 
+@pytest.fixture(scope="module")
+def database(postgres: Postgres) -> dict[str, Any]:
+    """Make a database, since the servers leave their tables in it; return its settings."""
+    postgres.query("CREATE DATABASE logouts")
+    return {**postgres.settings, "NAME": "logouts"}
+
+
 @pytest.fixture(scope="module", params=["redis", "postgres"])
-def servers(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[list[Server]]:
+def servers(request: pytest.FixtureRequest, database: dict[str, Any]) -> Iterator[list[Server]]:
     """A daphne and a uvicorn on each engine."""
     with ExitStack() as stack:
         groups = {"BACKEND": "wsconsumer.groups.postgres.PostgresBackend", "LOCATION": "default"}
@@ -69,7 +76,7 @@ def servers(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[list
             groups = {"BACKEND": backend, "LOCATION": redis.url}
         wsconsumer = {"GROUPS": groups, "REVALIDATE_EVERY": 2}
         names = ["daphne", "uvicorn-websockets"]
-        yield stack.enter_context(serving(names, postgres.settings, wsconsumer))
+        yield stack.enter_context(serving(names, database, wsconsumer))
 
 
 class Browser:
@@ -194,15 +201,15 @@ async def test_what_nobody_tells(servers: list[Server]) -> None:
         assert [await closed(socket) for socket in sockets] == [4401, 4401]
 
 
-async def test_one_process_needs_no_engine(postgres: Postgres) -> None:
+async def test_one_process_needs_no_engine(postgres: Postgres, database: dict[str, Any]) -> None:
     """
     With the memory backend a logout reaches the websockets of its process.
 
     When its database is away, ``revalidate_every`` closes nobody, and goes on when it is back.
     """
     with Relay(postgres.port) as relay:
-        database = {**postgres.settings, "PORT": str(relay.port)}
-        with serving(["daphne"], database, {"REVALIDATE_EVERY": 2}) as (daphne,):
+        through = {**database, "PORT": str(relay.port)}
+        with serving(["daphne"], through, {"REVALIDATE_EVERY": 2}) as (daphne,):
             ada, bob = Browser(), Browser()
             ada.get(daphne, "/login/ada/")
             bob.get(daphne, "/login/bob/")
