@@ -10,12 +10,13 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.cache import SessionStore
+from django.test import override_settings
 from django.test.utils import isolate_apps
 from django.utils.functional import SimpleLazyObject
 
 from tests.connected.members import Hanging, Member, asked
 from tests.fakes import CONNECT, KnownServer, disconnect, scope
-from wsconsumer import abroadcast
+from wsconsumer import WebsocketConsumer, abroadcast
 from wsconsumer.connected.facts import (
     MAX_GROUPS,
     MAX_PATH,
@@ -50,6 +51,13 @@ with isolate_apps("django.contrib.auth"):
         __repr__ = __str__
 
 
+class Echoing(WebsocketConsumer):
+    """Sends what it gets."""
+
+    async def receive(self, data: str | bytes) -> None:
+        await self.send(data)
+
+
 class Guest:
     """A user that is no model."""
 
@@ -82,6 +90,18 @@ async def test_what_is_told() -> None:
     assert (row.groups, row.group_count) == (("b", "a"), 2)
     assert (row.state, row.hook, row.outbox, row.server) == ("open", "", 0, "")
     assert 0 <= row.age < 10
+
+
+@override_settings(WSCONSUMER={"METRICS": True})
+async def test_rates() -> None:
+    """Where messages are counted, it is told how many a second come and go, on average."""
+    async with connect(Echoing) as ws:
+        for _ in range(10):
+            await ws.send("hello")
+            await ws.receive()
+        await ws.advance(4)
+        (row,) = (await asked()).rows
+    assert (row.received, row.sent) == pytest.approx((2.5, 2.5), rel=0.1)
 
 
 async def test_a_connection_that_is_in_no_group() -> None:

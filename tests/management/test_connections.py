@@ -18,7 +18,7 @@ from wsconsumer.connected import asking
 from wsconsumer.connected.asking import Answers
 from wsconsumer.connected.facts import Facts
 from wsconsumer.connected.questions import Answer
-from wsconsumer.connected.words import age_in_words
+from wsconsumer.connected.words import age_in_words, rates_in_words
 from wsconsumer.groups.memory import MemoryBackend
 from wsconsumer.identities import hash_of_session
 from wsconsumer.management import connections
@@ -76,7 +76,7 @@ async def test_as_text() -> None:
     member, other = lines[8:]
     shown = hash_of_session(KEY)[:12]
     assert member.startswith(f"tests.connected.members.Member  /ws/a/       7          {shown}  ")
-    assert "  a, b, c and 1 more  0       open   -       " in member
+    assert "  a, b, c and 1 more  0       -           open   -       " in member
     assert member.endswith(f"  {HERE}")
     assert r"  /ws/\u202e/  anonymous  -  " in other
 
@@ -107,6 +107,7 @@ async def test_as_json() -> None:
         "consumer": "tests.connected.members.Member", "path": "/ws/a/", "user": "7", "who": "",
         "session": hash_of_session(KEY)[:12], "groups": ["a", "b", "c", "d"], "group_count": 4,
         "outbox": 0, "state": "open", "hook": "", "server": "", "process": HERE,
+        "received": None, "sent": None,
     }  # fmt: skip
 
 
@@ -339,3 +340,12 @@ def test_settings_that_can_not_work(settings: Any) -> None:
 def test_ages(seconds: float, text: str) -> None:
     """An age is told by its two largest units."""
     assert age_in_words(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("received", "sent", "text"),
+    [(None, None, ""), (0.0, 12.0, "0 in, 12 out"), (0.25, 1234.5, "0.25 in, 1234.5 out")],
+)
+def test_rates(received: float | None, sent: float | None, text: str) -> None:
+    """Messages a second are shown where they are counted."""
+    assert rates_in_words(Facts("1", "mysite.Chat", "/", received=received, sent=sent)) == text

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from ..connection.monitor import Watched
+    from ..metrics import Measure
 
 logger = logging.getLogger("wsconsumer.groups")
 
@@ -48,7 +49,9 @@ class Facts(msgspec.Struct, frozen=True):
     ``id`` names it in all processes. ``user`` is the primary key of its user; ``who`` says in words
     what is there instead of one. ``age`` is in seconds. ``groups`` are the first of its
     ``group_count`` groups. ``outbox`` is what waits for a slow client, in bytes. ``hook`` is the
-    event that a hook works at, without the ``websocket.``; empty if none does.
+    event that a hook works at, without the ``websocket.``; empty if none does. ``received`` and
+    ``sent`` are messages a second from and to the client, on average since it came; ``None`` unless
+    ``WSCONSUMER["METRICS"]`` counts them.
     """
 
     id: str
@@ -64,6 +67,8 @@ class Facts(msgspec.Struct, frozen=True):
     state: str = ""
     hook: str = ""
     server: str = ""
+    received: float | None = None
+    sent: float | None = None
 
 
 def facts_of(session: Watched, now: float) -> Facts:
@@ -73,6 +78,8 @@ def facts_of(session: Watched, now: float) -> Facts:
     user, who = user_of(request)
     key = session_hash(request)
     groups = () if member is None else member.groups
+    age = now - session.began
+    received, sent = _rates(session.account.measure, age)
     return Facts(
         id=id_of(session),
         consumer=name_of(type(consumer)),
@@ -80,14 +87,25 @@ def facts_of(session: Watched, now: float) -> Facts:
         user=user,
         who=who,
         session=None if key is None else key[:SHOWN],
-        age=round(now - session.began, 1),
+        age=round(age, 1),
         groups=tuple(islice(groups, MAX_GROUPS)),
         group_count=len(groups),
         outbox=0 if member is None else member.waiting_bytes,
         state=connection.state.value,
         hook="" if session.handling is None else session.handling["type"].rpartition(".")[2],
         server=server_of(connection.server_send),
+        received=received,
+        sent=sent,
     )
+
+
+def _rates(measure: Measure | None, age: float) -> tuple[float | None, float | None]:
+    """Return messages a second, in and out; those of the first second count as one second's."""
+    if measure is None:
+        return None, None
+    seconds = max(age, 1.0)
+    out = measure.messages_sent + measure.deliveries
+    return round(measure.messages_received / seconds, 2), round(out / seconds, 2)
 
 
 _loops: PerLoop[str] = PerLoop(lambda: token_hex(4))

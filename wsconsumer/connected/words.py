@@ -24,3 +24,10 @@ def age_in_words(seconds: float) -> str:
     if hours:
         return f"{hours}h{minutes:02}m"
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def rates_in_words(facts: Facts) -> str:
+    """Return messages a second such as ``0.5 in, 12 out``; empty where they are not counted."""
+    if facts.received is None or facts.sent is None:
+        return ""
+    return f"{facts.received:g} in, {facts.sent:g} out"

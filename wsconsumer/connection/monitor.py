@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         """A session, as the monitor sees it."""
 
         began: float
+        account: Any
 
         @property
         def consumer(self) -> Any: ...

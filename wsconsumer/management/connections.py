@@ -20,7 +20,7 @@ from django.core.management.base import CommandError
 
 from ..connected.asking import REASON, TIMEOUT, disconnect, in_own_loop, who_is_connected
 from ..connected.questions import Selection, session_named, user_named
-from ..connected.words import age_in_words, in_order
+from ..connected.words import age_in_words, in_order, rates_in_words
 from ..escaping import escape, quote
 from ..exceptions import BackendError
 from ..groups.loading import current_groups, make_backend
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COLUMNS: Final = (
-    "consumer", "path", "user", "session", "age", "groups", "outbox", "state", "server", "process",
+    "consumer", "path", "user", "session", "age", "groups", "outbox", "messages/s", "state",
+    "server", "process",
 )  # fmt: skip
 
 WIDTH: Final = 60
@@ -354,6 +355,7 @@ def _cells(answers: Answers, row: Facts) -> Iterator[str]:
     yield age_in_words(row.age)
     yield _groups(row)
     yield f"{row.outbox}"
+    yield rates_in_words(row) or "-"
     yield f"{escape(row.state)}, in {escape(row.hook)}()" if row.hook else escape(row.state)
     yield escape(row.server) or "-"
     yield _name_of(answers, row) or "-"

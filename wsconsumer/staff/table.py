@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.template.loader import render_to_string
 
-from ..connected.words import age_in_words, in_order
+from ..connected.words import age_in_words, in_order, rates_in_words
 from ..groups.loading import current_groups, make_backend
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Row(NamedTuple):
     groups: tuple[str, ...]
     more_groups: int
     process: str
+    rates: str
 
 
 def context_of(answers: Answers, *, may_close: bool, is_filtered: bool) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def context_of(answers: Answers, *, may_close: bool, is_filtered: bool) -> dict[
             (name, _short(name), count) for name, count in answers.consumers.most_common()
         ],
         "rows": list(_rows(answers)),
+        "has_rates": any(row.sent is not None for row in answers.rows),
         "meant": meant,
         "left_out": max(0, meant - len(answers.rows)),
         "may_close": may_close,
@@ -60,6 +62,7 @@ def _rows(answers: Answers) -> Iterator[Row]:
             groups=facts.groups[:3],
             more_groups=facts.group_count - len(facts.groups[:3]),
             process="" if process is None else f"{process.host}/{process.pid}",
+            rates=rates_in_words(facts),
         )
 
 
