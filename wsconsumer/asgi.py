@@ -16,7 +16,7 @@ from .groups.hub import close_hub
 from .handshake.dispatcher import WebsocketDispatcher
 from .handshake.draining import end_watching, watch_for_stop
 from .handshake.running import running_websockets
-from .log_thread import aflush
+from .log_thread import aflush, log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -32,10 +32,12 @@ def get_asgi_application() -> Application:
     """Return the ASGI application of the project; the twin of ``django.core.asgi``'s."""
     http = get_http_application()  # sets Django up
     if apps.is_installed("django.contrib.auth") and not apps.is_installed("wsconsumer"):
-        logger.warning(
+        log(
+            logger,
+            logging.WARNING,
             'INSTALLED_APPS has no "wsconsumer", so a logout or a new password closes websockets '
             "only when revalidate_every finds it, and there are no checks and commands of ours. "
-            "Add it."
+            "Add it.",
         )
     return ProjectApplication(http)
 
