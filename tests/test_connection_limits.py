@@ -14,10 +14,12 @@ from django.urls import path
 from tests.fakes import ACCEPT, CONNECT, DENIAL, DENIED, Wire, disconnect, run, scope, until
 from wsconsumer import WebsocketConsumer, limiting
 from wsconsumer.clients import entry_of
+from wsconsumer.connection.monitor import monitor
 from wsconsumer.counters import counters
 from wsconsumer.groups.hub import hub
 from wsconsumer.handshake.request import WebsocketRequest
 from wsconsumer.test import WebsocketClient, advance, connect
+from wsconsumer.test.clock import turns
 from wsconsumer.test.engine import own_hub
 
 if TYPE_CHECKING:
@@ -103,6 +105,20 @@ async def test_who_leaves_makes_room() -> None:
     assert counters["crowd_refused"] == 0
 
 
+def places() -> list[Any]:
+    """Return the places of the connections that are open here, as far as it is known whose."""
+    return [session._place for session in monitor().sessions]  # type: ignore[attr-defined]  # noqa: SLF001  # of sessions
+
+
+async def looked(number: int) -> None:
+    """Wait until so many connections have looked for a place; the last one is to look again."""
+    async with asyncio.timeout(10):
+        # Whose a connection is, a thread finds out.
+        while len(places()) < number or None in places():  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(0)
+    await turns(20)
+
+
 async def test_a_page_that_reloads() -> None:
     """The new connection comes before the old one has gone, and gets its place soon."""
     async with own_hub():
@@ -112,7 +128,7 @@ async def test_a_page_that_reloads() -> None:
             await wire.until_sent(1)
         new = Wire(CONNECT)
         served.append(asyncio.create_task(serve(new)))
-        await advance(PAUSE / 2)
+        await looked(3)
         assert new.sent == []
         old[0].put(disconnect())
         await advance(PAUSE)
