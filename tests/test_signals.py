@@ -114,7 +114,7 @@ async def test_a_server_that_stops(heard: list[tuple[str, dict[str, Any]]]) -> N
 
     class Hanging(WebsocketConsumer):
         async def connect(self) -> None:
-            await self._wsconsumer.connection.accept()
+            await self.accept()
             await asyncio.get_running_loop().create_future()
 
     wire = Wire(CONNECT)

@@ -14,7 +14,8 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .addresses import client_address
-from .log_fields import loaded_user
+from .limits import CONNECTION_LIMITS
+from .log_fields import label_of, loaded_user, pk_of
 from .log_thread import log
 
 if TYPE_CHECKING:
@@ -28,13 +29,10 @@ NETWORK: Final = 64
 MAX_KEY: Final = 200
 """Characters of a key; of a longer one the engine gets a digest."""
 
-LIMITS: Final = ("max_connections_per_user", "max_connections_per_address")
-"""The limits that count connections."""
-
 
 def is_counted(consumer: Any) -> bool:
     """Return whether a consumer limits how many connections there are."""
-    return any(getattr(consumer, name) is not None for name in LIMITS)
+    return any(getattr(consumer, name) is not None for name in CONNECTION_LIMITS)
 
 
 def entry_of(consumer: Any) -> tuple[tuple[str, int], ...]:
@@ -70,12 +68,9 @@ class User(NamedTuple):
 
 def user_of(request: HttpRequest) -> User | None:
     """Return who is logged in, as far as it was loaded; ``None`` if nobody is."""
-    user = loaded_user(request)
-    meta = getattr(type(user), "_meta", None)
-    if meta is None:
-        return None
-    pk = vars(user).get(meta.pk.attname)
-    return None if pk is None else User(meta.label, pk)
+    user: Any = loaded_user(request)
+    pk = pk_of(user)
+    return None if pk is None else User(user._meta.label, pk)  # noqa: SLF001  # Django's public one
 
 
 def neighbourhood(address: str) -> str:
@@ -97,8 +92,7 @@ def neighbourhood(address: str) -> str:
 
 def _key(kind: str, who: object, consumer: object) -> str:
     """Return a key of the engine's: each class counts for itself."""
-    owner = type(consumer)
-    key = f"{kind}:{who}:{owner.__module__}.{owner.__qualname__}"
+    key = f"{kind}:{who}:{label_of(type(consumer))}"
     return key if len(key) <= MAX_KEY else f"#{hashlib.sha256(key.encode()).hexdigest()}"
 
 

@@ -17,7 +17,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.utils.crypto import salted_hmac
 from django.utils.functional import empty
 
-from .log_fields import loaded, loaded_user
+from .log_fields import loaded, loaded_user, pk_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -99,8 +99,7 @@ def key_of_user(user: object) -> UserKey | None:
     Nor is there a name for one whose key is no number, text or UUID, or a text that is too long.
     """
     model: Any = type(user)
-    meta = getattr(model, "_meta", None)
-    pk = None if meta is None else _text(vars(user).get(meta.pk.attname))
+    pk = _text(pk_of(user))
     return None if pk is None else UserKey(_label(model, settings.AUTH_USER_MODEL), pk)
 
 

@@ -74,6 +74,9 @@ class Limits:
 LIMITS: Final = tuple(name for name, value in vars(Limits).items() if isinstance(value, Limit))
 """The attributes; the settings have the same names in capitals."""
 
+CONNECTION_LIMITS: Final = ("max_connections_per_user", "max_connections_per_address")
+"""Those that count connections, across processes."""
+
 
 def check_limit(owner: str, name: str, value: object) -> None:
     """Raise ``ValueError`` if a limit can't have this value."""

@@ -43,7 +43,7 @@ FIELDS: Final = {
 _ids = count(1)
 
 
-class Subject:
+class Identity:
     """Who a record is about: one connection, without holding anything of it."""
 
     __slots__ = ("_path", "_request", "connection_id", "consumer")
@@ -65,29 +65,29 @@ class Subject:
         }
 
 
-_subject: ContextVar[Subject | None] = ContextVar("wsconsumer_log_subject", default=None)
+_identity: ContextVar[Identity | None] = ContextVar("wsconsumer_log_identity", default=None)
 
 
-def begin(subject: Subject) -> None:
+def begin(identity: Identity) -> None:
     """Let all records that are made from now on in this context be about a connection."""
-    _subject.set(subject)
+    _identity.set(identity)
 
 
 def end() -> None:
     """Let them be about nobody: the connection has ended."""
-    _subject.set(None)
+    _identity.set(None)
 
 
 def current_fields() -> dict[str, Any]:
     """Return the fields of the connection whose code runs; nothing in other code."""
-    subject = _subject.get()
-    return {} if subject is None else subject.fields()
+    identity = _identity.get()
+    return {} if identity is None else identity.fields()
 
 
 def current_id() -> int | None:
     """Return the ``connection_id`` of the connection whose code runs."""
-    subject = _subject.get()
-    return None if subject is None else subject.connection_id
+    identity = _identity.get()
+    return None if identity is None else identity.connection_id
 
 
 class ConnectionFilter(logging.Filter):
@@ -124,6 +124,10 @@ def loaded(value: object) -> object:
 
 def user_id(request: HttpRequest) -> Any:
     """Return the primary key of a request's user, without running any of the project's code."""
-    user = loaded_user(request)
+    return pk_of(loaded_user(request))
+
+
+def pk_of(user: object) -> Any:
+    """Return the primary key of a loaded user, likewise; ``None`` for one that is no model's."""
     meta = getattr(type(user), "_meta", None)
     return None if meta is None else vars(user).get(meta.pk.attname)

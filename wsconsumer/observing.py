@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import log_fields, metrics, sharing, signals
 from .escaping import escape
-from .log_fields import Subject, label_of
+from .log_fields import Identity, label_of
 from .log_thread import log
 from .metrics import size_of
 
@@ -67,7 +67,7 @@ observers: Final[list[Observer]] = []
 
 def identify(consumer: Consumer) -> Context:
     """Say whose log records are made from now on; return the context in which that is known."""
-    log_fields.begin(Subject(type(consumer), consumer.request))
+    log_fields.begin(Identity(type(consumer), consumer.request))
     return copy_context()
 
 
@@ -107,7 +107,6 @@ class Account:
 
     def on_ended(self, code: int, reason: str) -> None:
         """Tell of the end, whatever it is the end of."""
-        self.on_accepted()  # a connect() that was cancelled has not come so far
         status = self._connection.rejected_with
         if self._accepted_at is not None:
             self._on_closed(code, reason, self._connection.loop.time() - self._accepted_at)

@@ -15,6 +15,7 @@ from .cancellation import Cause
 from .counters import counters
 from .escaping import escape, message_of, quote
 from .hints import add_hint
+from .limits import CONNECTION_LIMITS
 from .log_fields import loaded_user, user_id
 from .log_thread import log
 from .protocol import CloseCode
@@ -186,8 +187,7 @@ def log_rate(consumer: Requested, rate: str) -> None:
 def log_crowd(consumer: Requested) -> None:
     """Log and count a connection that was one too many for its user or its address."""
     counters["crowd_refused"] += 1
-    names = ("max_connections_per_user", "max_connections_per_address")
-    limits = {name: getattr(consumer, name) for name in names}
+    limits = {name: getattr(consumer, name) for name in CONNECTION_LIMITS}
     log(
         logger,
         logging.WARNING,

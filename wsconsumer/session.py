@@ -204,7 +204,6 @@ class Session(Belonging, Limiting, Spawning, GroupHooks):
             check_answer(self._consumer, await self._let_in())
             if connection.state is ConnectionState.CONNECTING:
                 await connection.accept()
-            self.on_accepted()
         except BaseException as error:
             self.handling = None
             if not await self._contain("connect", error):

@@ -206,6 +206,18 @@ async def test_what_it_shows(visitor: Visitor, root: User) -> None:
     assert re.fullmatch(r".+/\d+", process)
     assert "Groups are carried by the memory of each process" in page
     assert "1 process answered" in page
+    assert "Messages/s" not in page
+
+
+@override_settings(WSCONSUMER={"METRICS": True})
+async def test_rates(visitor: Visitor) -> None:
+    """Where messages are counted, a column says how many a second come and go."""
+    async with visitor.sockets.connect("/ws/room/a/") as ws:
+        await ws.send("news")
+        await ws.settle()
+        page = await visitor.get()
+    assert '<th scope="col">Messages/s</th>' in page
+    assert re.search(r">[\d.]+ in, 0 out<", page)
 
 
 async def test_what_may_not_be_closed() -> None:

@@ -22,13 +22,14 @@ from ..escaping import escape
 from ..exceptions import BackendError
 from ..groups.hub import started_hub
 from ..groups.orders import heard_by
+from ..log_fields import label_of
 from ..log_thread import log
 from ..loops import PerLoop, start_task
 from ..processes import this_process
 from ..protocol import check_close
 from ..serving import is_draining
 from ..throttle import MINUTE, Seldom
-from .facts import facts_of, loop_name, name_of
+from .facts import facts_of, loop_name
 from .questions import Answer, Disconnect, WhoIsConnected, channel_of
 
 if TYPE_CHECKING:
@@ -126,12 +127,13 @@ class Answering:
 
 async def _selected(is_meant: Callable[[Watched], bool], pieces: Pieces) -> AsyncIterator[Watched]:
     """Yield the sessions of this event loop that are meant, and let others run now and then."""
-    left = deque(monitor().sessions)
+    watching = monitor()
+    left = deque(watching.sessions)
     pieces.total = len(left)
     began = perf_counter()
     while left:
         session = left.popleft()  # nothing may hold it once it has ended
-        if _is_there(session) and is_meant(session):
+        if watching.is_watching(session) and is_meant(session):
             pieces.count(session)
             yield session
         del session
@@ -139,11 +141,6 @@ async def _selected(is_meant: Callable[[Watched], bool], pieces: Pieces) -> Asyn
             await pieces.begin()
             await asyncio.sleep(0)
             began = perf_counter()
-
-
-def _is_there(session: Watched) -> bool:
-    """Whether it has not ended since we began."""
-    return hasattr(session, "consumer")
 
 
 class Pieces:
@@ -167,7 +164,7 @@ class Pieces:
     def count(self, session: Watched) -> None:
         """Count a session that is meant."""
         self.meant += 1
-        self._consumers[name_of(type(session.consumer))] += 1
+        self._consumers[label_of(type(session.consumer))] += 1
 
     def add(self, row: bytes) -> None:
         """Add a row to the piece."""

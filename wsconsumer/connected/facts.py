@@ -19,7 +19,7 @@ from django.utils.functional import empty
 
 from ..escaping import quote
 from ..identities import hash_of_session
-from ..log_fields import loaded_user
+from ..log_fields import label_of, loaded_user, pk_of
 from ..log_thread import log
 from ..loops import PerLoop
 from ..servers import server_of
@@ -82,7 +82,7 @@ def facts_of(session: Watched, now: float) -> Facts:
     received, sent = _rates(session.account.measure, age)
     return Facts(
         id=id_of(session),
-        consumer=name_of(type(consumer)),
+        consumer=label_of(type(consumer)),
         path=_sendable(path if len(path) <= MAX_PATH else f"{path[:MAX_PATH]}..."),
         user=user,
         who=who,
@@ -129,11 +129,6 @@ def id_of(session: Watched) -> str:
     return found
 
 
-def name_of(consumer: type) -> str:
-    """Return the dotted path of a class."""
-    return f"{consumer.__module__}.{consumer.__qualname__}"
-
-
 def user_of(request: HttpRequest) -> tuple[str | None, str]:
     """Return the primary key of a request's user, or ``None`` and what there is instead."""
     user = loaded_user(request)
@@ -141,8 +136,7 @@ def user_of(request: HttpRequest) -> tuple[str | None, str]:
         return None, "no user"
     if user is empty:
         return None, "not loaded"
-    meta = getattr(type(user), "_meta", None)
-    pk = None if meta is None else vars(user).get(meta.pk.attname)
+    pk = pk_of(user)
     if pk is None:
         name = type(user).__name__
         return None, "anonymous" if name == "AnonymousUser" else name

@@ -19,8 +19,9 @@ from msgspec import Meta
 from ..groups.names import RESERVED
 from ..groups.orders import Order
 from ..identities import hash_of_session
+from ..log_fields import label_of
 from ..processes import Process  # noqa: TC001  # msgspec reads it
-from .facts import SHOWN, Facts, id_of, name_of, session_hash, user_of
+from .facts import SHOWN, Facts, id_of, session_hash, user_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +115,7 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
 
 
 def _is_named(kind: type, matches: Callable[[str], bool]) -> bool:
-    return matches(kind.__name__) or matches(name_of(kind))
+    return matches(kind.__name__) or matches(label_of(kind))
 
 
 class WhoIsConnected(Order, frozen=True):

@@ -180,11 +180,11 @@ class Monitor:
                 session.member.look_after(now)
         for look_after in self._at_tick:
             look_after(now)
+        self._look_at_outboxes()
 
     def _give_up_undecided(self, now: float) -> None:
         for undecided in self.connecting.take_due(now):
             undecided.give_up_connecting()
-        self._look_at_outboxes()
 
     def _read_ahead(self, session: Watched) -> None:
         if session.connection.state is ConnectionState.CLOSED:
