@@ -143,15 +143,7 @@ _UNKNOWN: Final = Kind(
     for_clients=False,
 )
 
-HOLE: Final = Kind(
-    code=0x4F,
-    fits=lambda data: False,
-    encode=bytes,
-    event=lambda payload: {},
-    read=lambda payload, event: None,
-    for_clients=False,
-    is_hole=True,
-)
+HOLE: Final = _UNKNOWN._replace(code=0x4F, read=lambda payload, event: None, is_hole=True)
 """Stands in a history for what came without a number, so that nobody resumes across it."""
 
 add_kind(HOLE)
@@ -160,13 +152,9 @@ HOLE_BODY: Final = b"%c\x00" % HOLE.code
 
 _UNREADABLE: Final = HOLE._replace(code=0x00)  # it never travels
 
-RESET: Final = Kind(
+RESET: Final = _UNKNOWN._replace(
     code=0x00,  # it never travels
-    fits=lambda data: False,
-    encode=bytes,
-    event=lambda payload: {},
     read=lambda payload, event: int(payload),  # seconds over which clients spread their reloads
-    for_clients=False,
 )
 
 
