@@ -15,7 +15,7 @@ from django.test import override_settings
 from django.test.utils import isolate_apps
 from django.utils.functional import SimpleLazyObject
 
-from tests.fakes import ACCEPT, CONNECT, Wire, close, disconnect, scope, text
+from tests.fakes import ACCEPT, CONNECT, KnownServer, Wire, close, disconnect, scope, text, until
 from wsconsumer import (
     BackendError,
     WebsocketConsumer,
@@ -206,6 +206,48 @@ async def test_a_user_whom_connect_sets() -> None:
     assert wire.sent[-1] == {"type": "websocket.close", "code": 4501, "reason": ""}
     wire.put(disconnect(4501))
     await task
+
+
+class Late(WebsocketConsumer):
+    """Accepts, and finds out who it is when ``may_go_on`` is set."""
+
+    may_go_on: Any = None
+
+    async def connect(self) -> None:
+        await self.accept()
+        await self.may_go_on.wait()
+        self.request.user = ADA
+
+
+async def test_a_user_whom_connect_sets_after_it_accepted() -> None:
+    """An order that came between the two counts as well."""
+    may_go_on = asyncio.Event()
+    wire = Wire(CONNECT)
+    application = Late.as_asgi(may_go_on=may_go_on)
+    task = asyncio.create_task(application(scope(), wire.receive, wire.send))
+    await wire.until_sent(1)
+    await adisconnect_user(ADA)
+    await advance(1)
+    assert wire.sent == [ACCEPT]
+    may_go_on.set()
+    await wire.until_sent(2)
+    assert wire.sent[-1] == {"type": "websocket.close", "code": 4501, "reason": ""}
+    wire.put(disconnect(4501))
+    await task
+
+
+async def test_a_client_that_leaves_while_its_close_waits() -> None:
+    """Nobody goes on sending a close to whoever has gone."""
+    wire = KnownServer(CONNECT)
+    task = asyncio.create_task(Ended.as_asgi()(scope(user=ADA), wire.receive, wire.send))
+    await wire.until_sent(1)
+    wire.shut()
+    await adisconnect_user(ADA)
+    await until(lambda: wire.begun == 2)
+    wire.put(disconnect(1006))
+    await task
+    await turns()
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
 async def test_many_orders_are_one_search(monkeypatch: pytest.MonkeyPatch) -> None:

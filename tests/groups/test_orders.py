@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connections, transaction
 from django.test import override_settings
 
+from tests.fakes import Wire
 from wsconsumer import WebsocketConsumer
 from wsconsumer.counters import counters
 from wsconsumer.groups import orders
 from wsconsumer.groups.hub import close_hub, hub
 from wsconsumer.groups.names import check_group
 from wsconsumer.groups.orders import CHANNEL, Order, atell, heard_by, listen, tell, tell_now
+from wsconsumer.handshake.dispatcher import WebsocketDispatcher
 from wsconsumer.test import connect
+from wsconsumer.test.clock import turns
+from wsconsumer.test.engine import own_hub
+
+if TYPE_CHECKING:
+    from wsconsumer.protocol import Receive, Scope, Send
 
 
 class Ring(Order, frozen=True):
@@ -66,6 +74,23 @@ async def test_an_order_is_told_from_a_loop_without_websockets(heard: Heard) -> 
         await ws.settle()
         await asyncio.to_thread(asyncio.run, atell(Ring(3)))
         assert await heard.wait() == Ring(3)
+
+
+class Pages(WebsocketDispatcher):
+    """Serves pages too, which say nothing."""
+
+    async def serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a page."""
+
+
+async def test_a_process_hears_orders_before_its_first_websocket(heard: Heard) -> None:
+    """From the first scope on, whatever it is: who has just logged out may ask here next."""
+    wire = Wire()
+    async with own_hub():
+        await Pages([])({"type": "http", "path": "/"}, wire.receive, wire.send)
+        await turns()
+        await atell(Ring(4))
+        assert await heard.wait() == Ring(4)
 
 
 async def test_listening_twice_is_listening_once(heard: Heard) -> None:
